@@ -1,0 +1,2 @@
+//! fluvio-cloud
+fn main() {}

@@ -1,0 +1,2 @@
+//! fluvio
+fn main() {}

@@ -1,0 +1,164 @@
+//! The settings document of a cluster: everything about it that can change while it runs.
+//!
+//! The provisioner builds it from what Postgres wants and pushes it to the SC (`PUT /v1/settings` on its
+//! control socket); the SC keeps the last one on disk and streams it to its SPUs, which keep theirs. So a
+//! change of certificates, access or limits acts within a second, without a restart, and is still in force
+//! when the SC, the provisioner or Postgres is away. This crate is the format and nothing else.
+
+mod principal;
+
+pub use principal::{Principal, PrincipalError};
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// The version of the document that this build writes; a reader refuses a newer one.
+pub const VERSION: u32 = 1;
+
+/// One cluster's settings, whole: a push replaces what was there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// [`VERSION`] of the writer.
+    pub version: u32,
+    /// Grows with every change; a document with a lower generation than the one in force is refused.
+    pub generation: u64,
+    /// The organisation that owns the cluster.
+    pub tenant: Uuid,
+    /// The cluster.
+    pub cluster: Uuid,
+    /// TLS name of the SC; an SPU's is `<spu name>.<domain>`.
+    pub domain: String,
+    /// Where clients dial SC and SPUs alike: the gateway.
+    pub public_endpoint: PublicEndpoint,
+    /// The SPUs that belong to the cluster.
+    pub spus: Vec<SpuEntry>,
+    /// What an acknowledgement means.
+    pub durability: Durability,
+    /// The servers' key and certificates.
+    pub identity: Identity,
+    /// Who may do what.
+    pub access: AccessList,
+    /// What the tenant cannot exceed.
+    pub limits: Limits,
+}
+
+/// Host and port that clients dial.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PublicEndpoint {
+    /// A DNS name or an IP address.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+}
+
+/// One SPU of the cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SpuEntry {
+    /// Unique within the cluster; 5001 and up by upstream's custom.
+    pub id: i32,
+    /// Unique within the cluster, a DNS label without dots: `main-0`.
+    pub name: String,
+}
+
+/// What an acknowledgement means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// Fsynced before it is acknowledged.
+    Disk,
+    /// In the page cache when it is acknowledged; shown wherever the cluster is described.
+    Memory,
+}
+
+/// The key and certificates with which SC and SPUs meet clients.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Identity {
+    /// The server certificate (`<domain>` and `*.<domain>`), PEM.
+    pub certificate_pem: String,
+    /// Its private key, PKCS#8 PEM. Never logged: `Debug` leaves it out.
+    pub key_pem: String,
+    /// The cluster's client CAs, PEM, one or more: the only roots that clients are checked against.
+    pub client_ca_pem: String,
+}
+
+impl std::fmt::Debug for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Identity").field("certificate_pem", &self.certificate_pem).finish_non_exhaustive()
+    }
+}
+
+/// Who may do what. A principal that is not listed may do nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccessList {
+    /// One entry a principal.
+    pub entries: Vec<AccessEntry>,
+    /// Serial numbers of revoked certificates that have not expired yet: lower-case hex of the bytes in the
+    /// certificate, without leading zero bytes.
+    pub revoked_serials: Vec<String>,
+}
+
+/// One principal's rights.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccessEntry {
+    /// As in the certificate's URI.
+    pub principal: Uuid,
+    /// What it may do.
+    pub role: Role,
+}
+
+/// What a principal may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Clusters and topics, and all that `User` may.
+    Admin,
+    /// Produce and consume; see topics, partitions and SPUs.
+    User,
+}
+
+/// What a tenant cannot exceed, each refused with upstream's error code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// Bytes of log over all SPUs of the cluster.
+    pub storage_bytes: u64,
+    /// Partitions over all topics, the system topic not counted.
+    pub partitions: u32,
+    /// Client connections, over SC and SPUs.
+    pub connections: u32,
+    /// Bytes of one produce request.
+    pub message_bytes: u32,
+}
+
+/// The serial number of a certificate as [`AccessList::revoked_serials`] writes it.
+pub fn serial_text(serial: &[u8]) -> String {
+    let from = serial.iter().position(|byte| *byte != 0).unwrap_or(serial.len());
+    serial[from..].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_serial_is_written_without_leading_zero_bytes() {
+        assert_eq!(serial_text(&[0, 0x0a, 0xff, 0]), "0aff00");
+        assert_eq!(serial_text(&[0, 0]), "");
+    }
+
+    #[test]
+    fn the_private_key_is_not_in_the_debug_text() {
+        let identity = Identity {
+            certificate_pem: "CERT".into(),
+            key_pem: "SECRET".into(),
+            client_ca_pem: "CA".into(),
+        };
+        assert!(!format!("{identity:?}").contains("SECRET"));
+    }
+}

@@ -1,0 +1,3 @@
+//! The Fluvio cluster itself: the streaming controller (SC) and the stream processing units (SPU).
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! The log: segments, index, recovery, retention, group commit.

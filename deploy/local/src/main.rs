@@ -1,0 +1,3 @@
+//! The whole cloud on one machine: Postgres, portal, signer, provisioner, gateway.
+
+fn main() {}

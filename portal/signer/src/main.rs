@@ -1,0 +1,3 @@
+//! The certificate authority: answers rows of certificate requests with certificates.
+
+fn main() {}

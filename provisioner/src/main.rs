@@ -1,0 +1,3 @@
+//! Turns wanted clusters into running ones and reports what is.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Black-box tests, the demo and the benchmarks of the built programs.
