@@ -1,0 +1,67 @@
+# Everything a developer or CI runs. `make help` lists it.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# Where the cloud of `make up` keeps its state, and its ports: make up STATE=/srv/cloud PORTAL_PORT=8081
+STATE ?=
+PORTAL_PORT ?= 8080
+GATEWAY_PORT ?= 9443
+
+UP_OPTIONS := $(if $(STATE),--state $(STATE)) --portal-port $(PORTAL_PORT) --gateway-port $(GATEWAY_PORT)
+# Queries are checked against .sqlx, so that nothing needs a database to build.
+export SQLX_OFFLINE := true
+
+# $(call tier,name,commands): runs them and prints how long they took.
+define tier
+@start=$$SECONDS; echo "== $(1)"; $(2); echo "== $(1): $$((SECONDS - start)) s"
+endef
+
+.PHONY: help
+help: ## List what there is to make
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
+
+.PHONY: setup
+setup: ## Install what the machine lacks (as root), or print the line that does
+	@deploy/local/setup
+
+.PHONY: up
+up: setup ## Serve the whole cloud on loopback until Ctrl-C (STATE=, PORTAL_PORT=, GATEWAY_PORT=)
+	@cargo build --release --workspace --bins
+	@target/release/fluvio-cloud-local up $(UP_OPTIONS)
+
+.PHONY: demo
+demo: setup ## Do the main job with a real data set and print its timings
+	@cargo build --release --workspace --bins
+	@target/release/demo
+
+.PHONY: check
+check: ## Format, lints and unit tests: for every save
+	$(call tier,format,cargo fmt --all --check)
+	$(call tier,lints,cargo clippy --workspace --all-targets -- -D warnings && deploy/local/one-tls-provider)
+	$(call tier,unit tests,cargo test --workspace --lib --bins)
+
+.PHONY: test
+test: setup ## All tests: check, queries against the schema, integration and end to end
+	@start=$$SECONDS; $(MAKE) --no-print-directory check queries-check integration end-to-end; echo "== all tiers: $$((SECONDS - start)) s"
+
+.PHONY: integration
+integration: ## Each program by itself, through its sockets and a real Postgres
+	$(call tier,integration,cargo test --workspace --exclude e2e --tests)
+
+.PHONY: end-to-end
+end-to-end: ## The built programs, the published clients and a real browser
+	$(call tier,end to end,cargo build --workspace --bins && cargo test -p e2e --test e2e)
+
+.PHONY: bench
+bench: setup ## Measure speed against floors and peers, and fail below the hard floors
+	@cargo build --release --workspace --bins
+	@target/release/bench
+
+.PHONY: queries
+queries: setup ## Check every query against the schema and write .sqlx
+	@migrations/prepare .sqlx
+
+.PHONY: queries-check
+queries-check: ## Fail when .sqlx does not match the queries and the schema
+	$(call tier,queries,migrations/prepare target/sqlx && diff -r .sqlx target/sqlx)
