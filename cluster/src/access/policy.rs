@@ -1,0 +1,108 @@
+//! One settings document, checked and made ready for use.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use cluster_settings::{Role, Settings};
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use super::{Action, Credential, authorize};
+use crate::tls::{ServerTls, TlsError};
+
+/// The policy in force; `None` until the first settings have come.
+pub type PolicyWatch = watch::Receiver<Option<Arc<Policy>>>;
+
+/// The settings cannot be put in force.
+#[derive(Debug, thiserror::Error)]
+pub enum PolicyError {
+    /// A newer writer.
+    #[error("the settings are of version {0}, and this build reads version {known}", known = cluster_settings::VERSION)]
+    Version(u32),
+    /// An empty or dotted name, or one used twice.
+    #[error("the settings' SPU {0:?} has an id or name that is invalid or used twice")]
+    Spu(String),
+    /// Keys or certificates.
+    #[error("the settings' identity: {0}")]
+    Tls(#[from] TlsError),
+}
+
+/// Why a verified certificate opens nothing.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum Refusal {
+    /// Of another tenant or cluster.
+    #[error("the certificate is for another cluster")]
+    Elsewhere,
+    /// Not in the access list.
+    #[error("the principal is not in the access list")]
+    Unknown,
+    /// In the list of revoked ones.
+    #[error("the certificate is revoked")]
+    Revoked,
+    /// Past its end.
+    #[error("the certificate has expired")]
+    Expired,
+}
+
+/// What is in force.
+#[derive(Debug)]
+pub struct Policy {
+    /// The document.
+    pub settings: Settings,
+    /// TLS for the SC and for SPUs, built from the document's identity.
+    pub tls: ServerTls,
+    roles: HashMap<Uuid, Role>,
+    revoked: HashSet<String>,
+}
+
+impl Policy {
+    /// Checks the settings and prepares them. With `previous`, TLS sessions stay resumable across a change
+    /// that leaves the identity as it was.
+    pub fn build(settings: Settings, previous: Option<&Policy>) -> Result<Self, PolicyError> {
+        if settings.version > cluster_settings::VERSION {
+            return Err(PolicyError::Version(settings.version));
+        }
+        check_spus(&settings)?;
+        let tls = match previous.filter(|previous| previous.settings.identity == settings.identity) {
+            Some(previous) => previous.tls.clone(),
+            None => ServerTls::build(&settings.identity)?,
+        };
+        let roles = settings.access.entries.iter().map(|entry| (entry.principal, entry.role)).collect();
+        let revoked = settings.access.revoked_serials.iter().cloned().collect();
+        Ok(Self { settings, tls, roles, revoked })
+    }
+
+    /// The role that a verified certificate has now.
+    pub fn role_of(&self, credential: &Credential, now: SystemTime) -> Result<Role, Refusal> {
+        let principal = &credential.principal;
+        if (principal.tenant, principal.cluster) != (self.settings.tenant, self.settings.cluster) {
+            return Err(Refusal::Elsewhere);
+        }
+        if self.revoked.contains(&credential.serial) {
+            return Err(Refusal::Revoked);
+        }
+        if credential.not_after <= now {
+            return Err(Refusal::Expired);
+        }
+        self.roles.get(&principal.id).copied().ok_or(Refusal::Unknown)
+    }
+
+    /// Whether a verified certificate may do this now.
+    pub fn permits(&self, credential: &Credential, action: Action) -> bool {
+        self.role_of(credential, SystemTime::now()).is_ok_and(|role| authorize(role, action))
+    }
+}
+
+fn check_spus(settings: &Settings) -> Result<(), PolicyError> {
+    let mut ids = HashSet::new();
+    let mut names = HashSet::new();
+    for spu in &settings.spus {
+        // The name is one DNS label: clients put it before the domain.
+        let valid = !spu.name.is_empty() && spu.name.len() <= 63 && !spu.name.contains('.') && spu.id >= 0;
+        if !(valid && ids.insert(spu.id) && names.insert(spu.name.as_str())) {
+            return Err(PolicyError::Spu(spu.name.clone()));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,49 @@
+//! The names under which the servers of a cluster are reached.
+
+/// Which server of the cluster one is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ServerName {
+    /// The streaming controller: `<domain>`.
+    Sc,
+    /// A stream processing unit: `<name>.<domain>`.
+    Spu(String),
+}
+
+impl ServerName {
+    /// The TLS name that clients ask for.
+    pub fn tls_name(&self, domain: &str) -> String {
+        match self {
+            ServerName::Sc => domain.to_owned(),
+            ServerName::Spu(name) => format!("{name}.{domain}"),
+        }
+    }
+}
+
+/// Whether a client asked for this server. A name that is missing matches nothing: without it a connection
+/// that strayed from another cluster would get as far as the handshake.
+pub fn names_match(asked: Option<&str>, own: &str) -> bool {
+    asked.is_some_and(|asked| asked.strip_suffix('.').unwrap_or(asked).eq_ignore_ascii_case(own))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_its_own_name_reaches_a_server() {
+        let sc = ServerName::Sc.tls_name("c1.example.com");
+        let spu = ServerName::Spu("main-0".into()).tls_name("c1.example.com");
+        for (asked, own, expected) in [
+            (Some("c1.example.com"), &sc, true),
+            (Some("C1.example.com."), &sc, true),
+            (Some("main-0.c1.example.com"), &spu, true),
+            (Some("main-0.c1.example.com"), &sc, false),
+            (Some("c1.example.com"), &spu, false),
+            (Some("xc1.example.com"), &sc, false),
+            (Some(""), &sc, false),
+            (None, &sc, false),
+        ] {
+            assert_eq!(names_match(asked, own), expected, "{asked:?} at {own}");
+        }
+    }
+}
