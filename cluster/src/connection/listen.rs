@@ -1,18 +1,39 @@
 //! Where clients, or the gateway for them, come in.
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use tokio::net::{TcpListener, UnixListener};
 
 use super::transport::Transport;
-use crate::config::Listen;
+
+/// The kernel's limit for a Unix socket's path, without its final NUL.
+const MAX_UNIX_PATH: usize = 107;
+
+/// An address to listen on, as configuration files write it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ListenAddress {
+    /// `unix:PATH`: the gateway on this machine; a PROXY header is required.
+    Unix(PathBuf),
+    /// `tcp:HOST:PORT`: clients themselves.
+    Tcp(String),
+    /// `tcp+proxy:HOST:PORT`: a gateway elsewhere; a PROXY header is required.
+    TcpBehindProxy(String),
+}
 
 /// An address that cannot be listened on.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
+    /// Not one of the forms.
+    #[error("{0:?} is not an address: write unix:PATH, tcp:HOST:PORT or tcp+proxy:HOST:PORT")]
+    Form(String),
+    /// The kernel takes no longer path.
+    #[error("the socket path {0:?} is longer than {MAX_UNIX_PATH} bytes: choose a shorter folder")]
+    PathTooLong(PathBuf),
     /// Something else than a socket is in the way.
     #[error("{0:?} exists and is not a socket")]
     NotASocket(PathBuf),
@@ -26,10 +47,38 @@ pub enum ListenError {
     },
 }
 
+impl FromStr for ListenAddress {
+    type Err = ListenError;
+
+    fn from_str(text: &str) -> Result<Self, ListenError> {
+        let host_and_port = |rest: &str| match rest.rsplit_once(':') {
+            Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => Ok(rest.to_owned()),
+            _ => Err(ListenError::Form(text.to_owned())),
+        };
+        match text.split_once(':') {
+            Some(("unix", path)) if path.len() > MAX_UNIX_PATH => Err(ListenError::PathTooLong(path.into())),
+            Some(("unix", path)) if !path.is_empty() => Ok(Self::Unix(path.into())),
+            Some(("tcp", rest)) => host_and_port(rest).map(Self::Tcp),
+            Some(("tcp+proxy", rest)) => host_and_port(rest).map(Self::TcpBehindProxy),
+            _ => Err(ListenError::Form(text.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Tcp(address) => write!(f, "tcp:{address}"),
+            Self::TcpBehindProxy(address) => write!(f, "tcp+proxy:{address}"),
+        }
+    }
+}
+
 /// A bound address.
 #[derive(Debug)]
 pub struct Listener {
-    address: Listen,
+    address: ListenAddress,
     socket: ListenSocket,
 }
 
@@ -41,10 +90,10 @@ enum ListenSocket {
 
 impl Listener {
     /// Binds. A Unix socket that a former process left is replaced; its group may connect.
-    pub async fn bind(address: Listen) -> Result<Self, ListenError> {
+    pub async fn bind(address: ListenAddress) -> Result<Self, ListenError> {
         let socket = match &address {
-            Listen::Unix(path) => ListenSocket::Unix(bind_unix(path, &address)?),
-            Listen::Tcp(host) | Listen::TcpBehindProxy(host) => {
+            ListenAddress::Unix(path) => ListenSocket::Unix(bind_unix(path, &address)?),
+            ListenAddress::Tcp(host) | ListenAddress::TcpBehindProxy(host) => {
                 let bound = TcpListener::bind(host.as_str()).await;
                 ListenSocket::Tcp(bound.map_err(|source| failed(&address, source))?)
             }
@@ -60,14 +109,14 @@ impl Listener {
         }
     }
 
-    /// The address that was asked for, as the configuration writes it.
-    pub fn address(&self) -> String {
-        text(&self.address)
+    /// The address that was asked for.
+    pub fn address(&self) -> &ListenAddress {
+        &self.address
     }
 
     /// Whether connections begin with a PROXY header.
     pub(super) fn behind_proxy(&self) -> bool {
-        !matches!(self.address, Listen::Tcp(_))
+        !matches!(self.address, ListenAddress::Tcp(_))
     }
 
     /// The next connection, and its peer's address where the socket knows one.
@@ -82,20 +131,11 @@ impl Listener {
     }
 }
 
-fn failed(address: &Listen, source: io::Error) -> ListenError {
-    ListenError::Io { address: text(address), source }
+fn failed(address: &ListenAddress, source: io::Error) -> ListenError {
+    ListenError::Io { address: address.to_string(), source }
 }
 
-/// The address as the configuration writes it.
-fn text(address: &Listen) -> String {
-    match address {
-        Listen::Unix(path) => format!("unix:{}", path.display()),
-        Listen::Tcp(host) => format!("tcp:{host}"),
-        Listen::TcpBehindProxy(host) => format!("tcp+proxy:{host}"),
-    }
-}
-
-fn bind_unix(path: &Path, address: &Listen) -> Result<UnixListener, ListenError> {
+fn bind_unix(path: &Path, address: &ListenAddress) -> Result<UnixListener, ListenError> {
     match std::fs::symlink_metadata(path) {
         Ok(found) if found.file_type().is_socket() => {
             std::fs::remove_file(path).map_err(|source| failed(address, source))?;
@@ -114,15 +154,26 @@ fn bind_unix(path: &Path, address: &Listen) -> Result<UnixListener, ListenError>
 mod tests {
     use super::*;
 
+    #[test]
+    fn addresses_are_written_as_they_are_read() {
+        for text in ["unix:/run/sc.sock", "tcp:127.0.0.1:0", "tcp+proxy:[::1]:9003"] {
+            assert_eq!(text.parse::<ListenAddress>().unwrap().to_string(), text);
+        }
+        let long = format!("unix:/{}", "x".repeat(107));
+        for text in ["", "unix:", "tcp:9003", "tcp::1x", "udp:1.2.3.4:5", "/run/sc.sock", &long] {
+            assert!(text.parse::<ListenAddress>().is_err(), "{text}");
+        }
+    }
+
     #[tokio::test]
     async fn a_stale_socket_is_replaced_and_a_file_is_not() {
         let folder = tempfile::tempdir().unwrap();
-        let address = Listen::Unix(folder.path().join("sc.sock"));
+        let address = ListenAddress::Unix(folder.path().join("sc.sock"));
         drop(Listener::bind(address.clone()).await.unwrap());
         Listener::bind(address).await.unwrap();
         let file = folder.path().join("file");
         std::fs::write(&file, "kept").unwrap();
-        let refused = Listener::bind(Listen::Unix(file.clone())).await;
+        let refused = Listener::bind(ListenAddress::Unix(file.clone())).await;
         assert!(matches!(refused, Err(ListenError::NotASocket(_))));
         assert_eq!(std::fs::read_to_string(file).unwrap(), "kept");
     }

@@ -16,7 +16,7 @@ mod transport;
 
 pub use accept::{Server, Timing, serve};
 pub use limit::ConnectionLimit;
-pub use listen::{ListenError, Listener};
+pub use listen::{ListenAddress, ListenError, Listener};
 pub use outbox::{Closed, Outbox, Room};
 pub use requests::{Close, Service, Work};
 pub use session::Session;
