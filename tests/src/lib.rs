@@ -1,1 +1,29 @@
-//! Black-box tests, the demo and the benchmarks of the built programs.
+//! The harness of the black-box tests, the demo and the benchmarks: it starts the built programs as a person
+//! would, and meets them only where the world meets them, on their ports, pages and commands.
+//!
+//! - [`cloud`]: an embedded cloud in a folder of its own, which never outlives its test process;
+//! - [`visitor`], [`person`], [`tenant`]: the actors, each with what it may do and no more;
+//! - [`raw`], [`wire`], [`hello`]: bytes no honest client would send;
+//! - [`oracle`]: what was acknowledged, and whether all of it is still there;
+//! - [`chromium`], [`python`]: clients that nobody here wrote.
+
+#![allow(missing_docs, reason = "a harness, not a library: names say what things are")]
+
+pub mod chromium;
+pub mod cloud;
+pub mod dataset;
+pub mod floor;
+pub mod guard;
+pub mod hello;
+pub mod http;
+pub mod oracle;
+pub mod person;
+pub mod processes;
+pub mod programs;
+pub mod python;
+pub mod raw;
+pub mod stream;
+pub mod tenant;
+pub mod visitor;
+pub mod wait;
+pub mod wire;
