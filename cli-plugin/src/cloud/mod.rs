@@ -1,0 +1,75 @@
+//! The plugin behind `fluvio cloud …`.
+
+mod access_tokens;
+mod account;
+mod answers;
+mod api;
+mod attach;
+mod certificate;
+mod cluster;
+mod key;
+mod login;
+mod logout;
+mod metadata;
+mod remote;
+mod session;
+mod wait;
+mod whoami;
+
+use clap::{Parser, Subcommand};
+
+use crate::failure::Outcome;
+use crate::output;
+use crate::places::Places;
+
+/// Log in to Fluvio Cloud and manage your clusters
+#[derive(Debug, Parser)]
+#[command(name = "fluvio cloud", bin_name = "fluvio cloud", version, arg_required_else_help = true)]
+pub struct CloudProgram {
+    #[command(subcommand)]
+    command: CloudCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum CloudCommand {
+    Login(login::Login),
+    Logout(logout::Logout),
+    Whoami(whoami::Whoami),
+    #[command(subcommand)]
+    Cluster(cluster::ClusterCommand),
+    #[command(subcommand)]
+    Certificate(certificate::CertificateCommand),
+    /// Print the plugin's version
+    Version,
+    /// Print what a host program wants to know of its plugins
+    #[command(hide = true)]
+    Metadata,
+    /// Print an access token for other plugins
+    #[command(hide = true)]
+    CliAccessTokens,
+}
+
+impl CloudProgram {
+    /// Runs the command that was given.
+    pub fn run(&self) -> Outcome {
+        // What a host asks must work without a home folder.
+        match &self.command {
+            CloudCommand::Metadata => return metadata::run(),
+            CloudCommand::Version => {
+                output::line(concat!("fluvio-cloud ", env!("CARGO_PKG_VERSION")))?;
+                return Ok(0);
+            }
+            _ => {}
+        }
+        let places = Places::from_env()?;
+        match &self.command {
+            CloudCommand::Login(command) => command.run(&places),
+            CloudCommand::Logout(command) => command.run(&places),
+            CloudCommand::Whoami(command) => command.run(&places),
+            CloudCommand::Cluster(command) => command.run(&places),
+            CloudCommand::Certificate(command) => command.run(&places),
+            CloudCommand::CliAccessTokens => access_tokens::run(&places),
+            CloudCommand::Metadata | CloudCommand::Version => Ok(0),
+        }
+    }
+}
