@@ -31,7 +31,8 @@ fn only_p256_with_sha256_and_ed25519_are_accepted() {
     let openssl = OpenSsl::new();
     let ec = |curve: &'static str| vec!["-algorithm", "EC", "-pkeyopt", curve];
     let rsa = |bits: &'static str| vec!["-algorithm", "RSA", "-pkeyopt", bits];
-    let table: [(Vec<&str>, &[&str], Result<(), CsrError>); 13] = [
+    type Row<'a> = (Vec<&'a str>, &'a [&'a str], Result<(), CsrError>);
+    let table: [Row<'_>; 13] = [
         (P256.to_vec(), &["-sha256"], Ok(())),
         (ED25519.to_vec(), &[], Ok(())),
         (P256.to_vec(), &["-sha384"], Err(CsrError::Signature)),
