@@ -1,0 +1,67 @@
+//! Removing what is too old or too much. Only whole segments go, the oldest first.
+
+use std::io;
+
+use super::Log;
+use crate::error::AppendError;
+use crate::partition::Maintained;
+use crate::segment::Segment;
+
+impl Log {
+    /// One pass: syncs what is not, removes what may go, gives memory back.
+    pub(crate) fn maintain(&mut self) -> Result<Maintained, AppendError> {
+        self.sync()?;
+        self.note_synced();
+        self.view.tail().rest();
+        *self.view.opened() = None;
+        let now = self.store.clock.now_ms();
+        let active = &self.active.segment;
+        let aged = self.is_past(active.last_append_ms(), now) || self.is_past(active.created_ms(), now);
+        if aged && !active.is_empty() {
+            self.roll()?;
+        }
+        self.remove_surplus(now)
+    }
+
+    /// Removes closed segments while the oldest is too old or the log too large.
+    pub(super) fn remove_surplus(&mut self, now: i64) -> Result<Maintained, AppendError> {
+        let mut done = Maintained::default();
+        while let Some(oldest) = self.oldest_closed() {
+            let too_large = self.config.max_bytes.is_some_and(|max| self.view.size() > max);
+            if !too_large && !self.is_past(oldest.last_append_ms(), now) {
+                break;
+            }
+            self.remove(&oldest)?;
+            done.removed_segments += 1;
+            done.removed_bytes += oldest.len();
+        }
+        Ok(done)
+    }
+
+    fn oldest_closed(&self) -> Option<std::sync::Arc<Segment>> {
+        self.view.read_segments(|segments| segments.front().filter(|_| segments.len() > 1).cloned())
+    }
+
+    fn is_past(&self, append_ms: i64, now: i64) -> bool {
+        let Some(retention) = self.config.retention else { return false };
+        let kept = i64::try_from(retention.as_millis()).unwrap_or(i64::MAX);
+        append_ms.saturating_add(kept) < now
+    }
+
+    /// Readers that hold the files read on; others hear that the offset is evicted.
+    fn remove(&self, oldest: &Segment) -> Result<(), AppendError> {
+        let disk = &self.store.disk;
+        self.view.pop_segment();
+        self.store.quota.give_back(oldest.len());
+        // Synced one by one: were a later one gone and an earlier one still there after a power cut, that
+        // would look like a hole.
+        let removed = match disk.remove(oldest.log_path()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => disk.sync_dir(&self.folder),
+        };
+        removed.map_err(|error| self.fail("removing an old segment", &error))?;
+        // An index without its log is removed at the next opening at the latest.
+        disk.remove(&oldest.index_path()).ok();
+        Ok(())
+    }
+}

@@ -1,0 +1,105 @@
+//! Reading a log file from end to end, as recovery does: it trusts nothing but what checks out.
+
+use std::io;
+
+use super::header::Identity;
+use super::index::{Entry, SPACING};
+use crate::batch::{self, HEADER_BYTES as BATCH_HEADER_BYTES, Header};
+use crate::disk::File;
+
+/// Bytes read at once.
+const WINDOW: usize = 1 << 20;
+/// A batch header with the optional schema id.
+pub(super) const LOOK_BYTES: usize = BATCH_HEADER_BYTES + 4;
+
+/// How far a log file is good.
+#[derive(Debug)]
+pub(crate) struct Scanned {
+    /// Behind the last good batch.
+    pub(crate) position: u64,
+    /// Offset behind the last good batch.
+    pub(crate) next_offset: i64,
+    /// The largest timestamp seen; -1 for none.
+    pub(crate) max_timestamp: i64,
+    /// For the index.
+    pub(crate) entries: Vec<Entry>,
+    /// Why the scan ended before the end of the file.
+    pub(crate) stopped: Option<String>,
+}
+
+/// Checks batch after batch from `position`, where `offset` is expected, to `len`.
+pub(crate) fn scan(
+    file: &dyn File,
+    identity: Identity,
+    position: u64,
+    offset: i64,
+    len: u64,
+) -> io::Result<Scanned> {
+    let mut scanned =
+        Scanned { position, next_offset: offset, max_timestamp: -1, entries: Vec::new(), stopped: None };
+    let mut entry_due = position;
+    let mut window = Window { bytes: Vec::new(), position };
+    while scanned.position < len {
+        let at = scanned.position;
+        let header = match window
+            .at(file, at, LOOK_BYTES, len)
+            .map(|bytes| check(bytes, identity, scanned.next_offset, len - at))?
+        {
+            Ok(header) => header,
+            Err(reason) => return Ok(Scanned { stopped: Some(reason), ..scanned }),
+        };
+        let bytes = window.at(file, at, header.total_bytes, len)?;
+        if let Err(error) = batch::verify(bytes) {
+            return Ok(Scanned { stopped: Some(error.to_string()), ..scanned });
+        }
+        if at >= entry_due {
+            scanned.entries.push(Entry { offset: header.base_offset, position: at });
+            entry_due = at + SPACING;
+        }
+        scanned.max_timestamp = scanned.max_timestamp.max(header.max_timestamp);
+        scanned.next_offset += header.records();
+        scanned.position += header.total_bytes as u64;
+    }
+    Ok(scanned)
+}
+
+/// Checks a batch header against what the log knows: which offset and epoch it must have, and how many bytes
+/// are left for it. The checksum is not looked at.
+pub(super) fn check(bytes: &[u8], identity: Identity, offset: i64, left: u64) -> Result<Header, String> {
+    let header = Header::parse(bytes).map_err(|error| error.to_string())?;
+    if header.base_offset != offset {
+        return Err(format!("offset {offset} was expected and {} is there", header.base_offset));
+    }
+    if header.leader_epoch != identity.leader_epoch {
+        let (expected, found) = (identity.leader_epoch, header.leader_epoch);
+        return Err(format!("leader epoch {expected} was expected and {found} is there"));
+    }
+    if header.total_bytes as u64 > left {
+        return Err(format!("a batch of {} bytes where {left} are left", header.total_bytes));
+    }
+    header.next_offset().ok_or_else(|| "its offsets run out of range".to_owned())?;
+    Ok(header)
+}
+
+/// A part of the file in memory.
+struct Window {
+    bytes: Vec<u8>,
+    position: u64,
+}
+
+impl Window {
+    /// The bytes at `position`: `wanted` of them, fewer only where `len` ends them.
+    fn at(&mut self, file: &dyn File, position: u64, wanted: usize, len: u64) -> io::Result<&[u8]> {
+        let left = usize::try_from(len - position).unwrap_or(usize::MAX);
+        let wanted = wanted.min(left);
+        let skip = usize::try_from(position - self.position).unwrap_or(usize::MAX);
+        if skip.saturating_add(wanted) > self.bytes.len() {
+            self.bytes.resize(wanted.max(WINDOW).min(left), 0);
+            let read = file.read_at(&mut self.bytes, position)?;
+            self.bytes.truncate(read);
+            self.position = position;
+            return Ok(&self.bytes[..wanted.min(read)]);
+        }
+        Ok(&self.bytes[skip..skip + wanted])
+    }
+}

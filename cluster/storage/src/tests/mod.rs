@@ -1,0 +1,4 @@
+//! Tests of the whole engine.
+
+mod basics;
+mod sample;
