@@ -1,1 +1,179 @@
 //! A stream processing unit: stores what producers send and streams it to consumers.
+//!
+//! [`Spu`] keeps the partitions that the SC assigned to it (and goes on with the last assignment it kept on
+//! disk while the SC is away); [`Requests`] answers clients. Consumers' offsets live in a partition of their
+//! own, see [`consumers`].
+//!
+//! Folder: `assignments` (a document: what was assigned last) and `log/` with a folder for each partition,
+//! named by topic, incarnation and number, so that a topic made again under an old name starts empty.
+
+mod assign;
+pub mod consumers;
+mod fetch_offsets;
+mod kept;
+mod produce;
+mod replicas;
+mod requests;
+mod stream;
+mod streams;
+mod upkeep;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use cluster_storage::{OpenError, Store};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::access::PolicyWatch;
+use crate::link::SpuLink;
+use crate::usage::Usage;
+
+pub use kept::load as kept_assignments;
+pub use replicas::{Replica, Replicas};
+pub use requests::Requests;
+
+use consumers::Consumers;
+
+/// What an SPU is started with.
+#[derive(Debug)]
+pub struct SpuOptions {
+    /// Its name in the settings.
+    pub name: String,
+    /// Its folder.
+    pub folder: PathBuf,
+    /// Where it hears of its partitions.
+    pub link: SpuLink,
+    /// The settings in force.
+    pub policy: PolicyWatch,
+    /// Shared by the whole process.
+    pub usage: Arc<Usage>,
+    /// Bytes that have to stay free on the disk.
+    pub host_reserve_bytes: u64,
+    /// Ends it.
+    pub stop: CancellationToken,
+}
+
+/// One SPU.
+#[derive(Debug)]
+pub struct Spu {
+    name: String,
+    folder: PathBuf,
+    store: StoreOf,
+    replicas: Replicas,
+    consumers: Consumers,
+    link: SpuLink,
+    policy: PolicyWatch,
+    usage: Arc<Usage>,
+    stop: CancellationToken,
+}
+
+/// The store has no `Debug` of its own.
+struct StoreOf(Store);
+
+impl std::fmt::Debug for StoreOf {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Store({} bytes used)", self.0.quota().used())
+    }
+}
+
+impl Spu {
+    /// Opens what the folder holds: every partition of the last assignment serves when this returns, whether
+    /// or not the SC can be reached.
+    pub async fn start(options: SpuOptions) -> Result<Arc<Self>, OpenError> {
+        let SpuOptions { name, folder, link, policy, usage, host_reserve_bytes, stop } = options;
+        // The limit comes with the settings; until then nothing but what is there is served.
+        let store = Store::new(&log_folder(&folder), u64::MAX, host_reserve_bytes);
+        let consumers = Consumers::new(link.clone());
+        let spu = Self {
+            name,
+            folder,
+            store: StoreOf(store),
+            replicas: Replicas::default(),
+            consumers,
+            link,
+            policy,
+            usage,
+            stop,
+        };
+        spu.follow_settings();
+        spu.replicas.remember_folders(spu.store.0.list().await?);
+        let view = spu.link.view().borrow().clone();
+        spu.apply(&view).await;
+        Ok(Arc::new(spu))
+    }
+
+    /// Follows the SC, keeps house, and when stopped closes every partition.
+    pub async fn run(self: Arc<Self>) {
+        let tasks = TaskTracker::new();
+        tasks.spawn(Arc::clone(&self).follow_view());
+        tasks.spawn(Arc::clone(&self).keep_house());
+        tasks.spawn(Arc::clone(&self).serve_consumers());
+        tasks.close();
+        tasks.wait().await;
+        for replica in self.replicas.all() {
+            replica.close().await;
+        }
+    }
+
+    /// What answers clients.
+    pub fn requests(self: &Arc<Self>) -> Arc<Requests> {
+        Arc::new(Requests::new(Arc::clone(self)))
+    }
+
+    /// The partitions now.
+    pub fn replicas(&self) -> &Replicas {
+        &self.replicas
+    }
+
+    /// Bytes of log on this SPU.
+    pub fn storage_bytes(&self) -> u64 {
+        self.store.0.quota().used()
+    }
+
+    /// The id that the settings give this name.
+    fn id(&self) -> Option<i32> {
+        let policy = self.policy.borrow();
+        let settings = &policy.as_ref()?.settings;
+        settings.spus.iter().find(|spu| spu.name == self.name).map(|spu| spu.id)
+    }
+
+    async fn follow_view(self: Arc<Self>) {
+        let mut views = self.link.view();
+        let mut policy = self.policy.clone();
+        // What was in force at the start has been applied then; the settings may name this SPU only now.
+        loop {
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                changed = views.changed() => if changed.is_err() { return },
+                changed = policy.changed() => {
+                    if changed.is_err() { return }
+                    self.follow_settings();
+                }
+            }
+            let view = Arc::clone(&views.borrow_and_update());
+            self.apply(&view).await;
+        }
+    }
+
+    /// Puts the settings' storage limit in force, less what the cluster's other SPUs use.
+    fn follow_settings(&self) {
+        if let Some(policy) = &*self.policy.borrow() {
+            let elsewhere = *self.link.storage_elsewhere().borrow();
+            let limit = policy.settings.limits.storage_bytes;
+            self.store.0.quota().set_limit(limit.saturating_sub(elsewhere));
+        }
+    }
+}
+
+fn log_folder(folder: &Path) -> PathBuf {
+    folder.join("log")
+}
+
+/// Waits until a watched value may have changed; for ever once nobody can change it.
+async fn changed<T>(watched: &mut watch::Receiver<T>) {
+    if watched.changed().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}

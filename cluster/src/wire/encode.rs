@@ -8,7 +8,7 @@ use super::schema::Encoder;
 /// A response that cannot be put on the wire: a bug, or something too large for one frame.
 #[derive(Debug, thiserror::Error)]
 #[error("the response cannot be encoded: {0}")]
-pub struct EncodeError(String);
+pub struct EncodeError(pub(super) String);
 
 /// One whole frame, its length included, as the pieces in which it lies in memory.
 #[derive(Debug, Clone)]

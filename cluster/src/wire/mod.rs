@@ -8,6 +8,7 @@
 //! Frame: `i32` length, then that many bytes. Request: api key `u16`, version `i16`, correlation id `i32`,
 //! client id, body. Response: correlation id `i32`, body at the request's version. All big-endian.
 
+pub mod admin;
 mod consumer_offsets;
 mod decode;
 mod encode;
@@ -15,6 +16,7 @@ mod fetch_offsets;
 mod fields;
 mod frame;
 mod produce;
+mod record;
 mod request;
 pub mod schema;
 mod stream_fetch;
@@ -30,6 +32,7 @@ pub use fetch_offsets::{FetchOffsets, OffsetsOfPartition, fetch_offsets_response
 pub use fields::Fields;
 pub use frame::{FrameError, FrameReader, FrameWriter};
 pub use produce::{Acks, ProduceEntry, ProduceRequest, ProduceTopic, ProducedEntry, produce_response};
+pub use record::{KeyValue, record_batch, records_of};
 pub use request::{ApiKey, Header, Request};
 pub use schema::ErrorCode;
 pub use stream_fetch::{

@@ -25,15 +25,17 @@ pub struct Request {
     pub header: Header,
     /// The rest of the frame.
     pub body: Bytes,
+    /// The whole frame after its length, for decoders that want the head too.
+    pub frame: Bytes,
 }
 
 impl Request {
     /// Splits a frame into head and body. The client id is read over: it is the client's own claim.
     pub fn parse(frame: Bytes) -> Result<Self, Malformed> {
-        let mut fields = Fields::new(frame);
+        let mut fields = Fields::new(frame.clone());
         let header = Header { key: fields.u16()?, version: fields.i16()?, correlation_id: fields.i32()? };
         fields.string()?;
-        Ok(Self { header, body: fields.into_rest() })
+        Ok(Self { header, body: fields.into_rest(), frame })
     }
 }
 

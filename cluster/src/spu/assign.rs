@@ -1,0 +1,146 @@
+//! Makes the partitions of this SPU what the SC says they are.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use cluster_settings::Durability;
+use cluster_storage::PartitionName;
+use futures_util::{FutureExt, StreamExt, stream};
+use tracing::{error, info, warn};
+
+use super::{Replica, Spu, kept};
+use crate::link::{Assignment, PartitionKey, View};
+
+/// Partitions opened at a time: recovery reads the disk.
+const OPENED_AT_ONCE: usize = 4;
+
+impl Spu {
+    /// Applies a view: keeps it, closes what is no longer assigned, opens what is new, removes what the SC
+    /// says was deleted, and tells the SC when all that is done. A view applied twice changes nothing.
+    pub(super) async fn apply(&self, view: &View) {
+        let assignments: Vec<Assignment> = view.assignments.values().cloned().collect();
+        if let Err(error) = kept::save(&self.folder, assignments).await {
+            // Without it a restart would serve less than was promised, so the SC must not hear "applied".
+            error!(%error, "cannot keep the assignments on disk; going on with the former ones");
+            return;
+        }
+        let replicas = self.next_replicas(view).await;
+        let gone: Vec<Arc<Replica>> =
+            self.replicas.all().into_iter().filter(|old| !still_assigned(old, view)).collect();
+        // Out of sight first, so that nobody finds a log that is being closed.
+        self.replicas.replace(replicas);
+        for replica in gone.iter().filter(|old| !view.retired.contains(&old.assignment.topic_id)) {
+            replica.close().await;
+        }
+        self.remove_retired(view, &gone).await;
+        for replica in self.replicas.all() {
+            self.link.report(replica.report());
+        }
+        self.link.applied_view(view.revision);
+    }
+
+    async fn next_replicas(&self, view: &View) -> Vec<Arc<Replica>> {
+        let own_id = self.id();
+        let durability =
+            self.policy.borrow().as_ref().map_or(Durability::Disk, |policy| policy.settings.durability);
+        let known: BTreeMap<PartitionKey, Arc<Replica>> = self
+            .replicas
+            .all()
+            .into_iter()
+            .map(|replica| (replica.assignment.key.clone(), replica))
+            .collect();
+        let assignments: Vec<Assignment> = view.assignments.values().cloned().collect();
+        stream::iter(assignments)
+            .map(|assignment| {
+                let known = known.get(&assignment.key).cloned();
+                let leads = Some(assignment.leader) == own_id;
+                // Boxed, since the compiler cannot tell that the bare future may change threads.
+                self.next_replica(known, assignment, leads, durability).boxed()
+            })
+            .buffer_unordered(OPENED_AT_ONCE)
+            .collect()
+            .await
+    }
+
+    async fn next_replica(
+        &self,
+        known: Option<Arc<Replica>>,
+        assignment: Assignment,
+        leads: bool,
+        durability: Durability,
+    ) -> Arc<Replica> {
+        let config = Replica::config_of(&assignment, durability);
+        let Some(known) = known.filter(|known| known.assignment.topic_id == assignment.topic_id) else {
+            let log = self.open_log(&assignment, config).await;
+            return Arc::new(Replica { assignment, leads, log });
+        };
+        let log = match &known.log {
+            Ok(log) => {
+                // Even for an unchanged assignment: the durability may be another one now.
+                log.configure(config);
+                Ok(log.clone())
+            }
+            Err(_) => self.open_log(&assignment, config).await,
+        };
+        if log.is_ok() && known.log.is_ok() && known.assignment == assignment && known.leads == leads {
+            return known;
+        }
+        Arc::new(Replica { assignment, leads, log })
+    }
+
+    async fn open_log(
+        &self,
+        assignment: &Assignment,
+        config: cluster_storage::Config,
+    ) -> Result<cluster_storage::Partition, Arc<str>> {
+        let folder = Replica::folder_of(assignment).ok_or("the topic's name cannot be a folder's")?;
+        match self.store.0.open(&folder, config).await {
+            Ok(log) => {
+                self.replicas.remember_folders(vec![folder]);
+                Ok(log)
+            }
+            Err(error) => {
+                error!(partition = %assignment.key, %error, "the partition cannot be opened");
+                Err(error.to_string().into())
+            }
+        }
+    }
+
+    /// Removes the data of deleted incarnations: nothing else is ever removed.
+    async fn remove_retired(&self, view: &View, gone: &[Arc<Replica>]) {
+        for folder in self.replicas.folders() {
+            let retired = Replica::incarnation_of(&folder).is_some_and(|id| view.retired.contains(&id));
+            if retired {
+                let open = gone
+                    .iter()
+                    .find(|old| Replica::folder_of(&old.assignment).as_ref() == Some(&folder))
+                    .and_then(|old| old.log.as_ref().ok());
+                self.remove(&folder, open.cloned()).await;
+            }
+        }
+    }
+
+    async fn remove(&self, folder: &PartitionName, open: Option<cluster_storage::Partition>) {
+        let log = match open {
+            Some(log) => Ok(log),
+            None => self.store.0.open(folder, cluster_storage::Config::default()).await,
+        };
+        let removed = match log {
+            Ok(log) => log.delete().await,
+            Err(error) => Err(error),
+        };
+        match removed {
+            Ok(()) => {
+                info!(%folder, "removed a deleted partition");
+                self.replicas.forget_folder(folder);
+            }
+            Err(error) => warn!(%folder, %error, "cannot remove a deleted partition"),
+        }
+    }
+}
+
+fn still_assigned(old: &Replica, view: &View) -> bool {
+    view.assignments
+        .get(&old.assignment.key)
+        .is_some_and(|assignment| assignment.topic_id == old.assignment.topic_id)
+}

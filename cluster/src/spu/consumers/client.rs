@@ -1,0 +1,96 @@
+//! The three requests of clients.
+
+use std::sync::Arc;
+
+use super::super::streams::Reader;
+use crate::connection::Close;
+use crate::link::{OffsetsAnswer, OffsetsRequest, PartitionKey};
+use crate::spu::Spu;
+use crate::wire::{
+    ConsumerOffset, DeleteConsumerOffset, ErrorCode, FetchConsumerOffsets, FetchConsumerOffsetsResponse,
+    Frame, Header, UpdateConsumerOffset, consumer_offset_deleted, consumer_offset_updated,
+};
+
+impl Spu {
+    /// Moves the offset of the consumer that reads on a stream.
+    pub(in crate::spu) async fn update_consumer(
+        &self,
+        header: &Header,
+        asked: UpdateConsumerOffset,
+        reader: Option<Arc<Reader>>,
+        permitted: bool,
+    ) -> Result<Frame, Close> {
+        let error = match self.moved(asked.offset, reader, permitted).await {
+            Ok(()) => ErrorCode::None,
+            Err(error) => error,
+        };
+        Ok(consumer_offset_updated(header, asked.offset, error)?)
+    }
+
+    async fn moved(
+        &self,
+        offset: i64,
+        reader: Option<Arc<Reader>>,
+        permitted: bool,
+    ) -> Result<(), ErrorCode> {
+        if !permitted {
+            return Err(ErrorCode::PermissionDenied);
+        }
+        let reader = reader.ok_or(ErrorCode::FetchSessionNotFoud)?;
+        let no_consumer = || ErrorCode::Other("stream without consumer id".into());
+        let consumer_id = reader.consumer.clone().ok_or_else(no_consumer)?;
+        let request = OffsetsRequest::Update { consumer_id, key: reader.key.clone(), offset };
+        match self.consumers_call(request).await {
+            OffsetsAnswer::Done | OffsetsAnswer::Consumers(_) => Ok(()),
+            OffsetsAnswer::Failed(why) => Err(ErrorCode::OffsetFlushRequestError(why)),
+        }
+    }
+
+    /// Forgets a consumer of one partition.
+    pub(in crate::spu) async fn delete_consumer(
+        &self,
+        header: &Header,
+        asked: DeleteConsumerOffset,
+        permitted: bool,
+    ) -> Result<Frame, Close> {
+        let error = if permitted {
+            let key = PartitionKey { topic: asked.topic, partition: asked.partition };
+            match self.consumers_call(OffsetsRequest::Delete { consumer_id: asked.consumer, key }).await {
+                OffsetsAnswer::Done | OffsetsAnswer::Consumers(_) => ErrorCode::None,
+                OffsetsAnswer::Failed(why) => ErrorCode::Other(why),
+            }
+        } else {
+            ErrorCode::PermissionDenied
+        };
+        Ok(consumer_offset_deleted(header, error)?)
+    }
+
+    /// Lists consumers.
+    pub(in crate::spu) async fn list_consumers(
+        &self,
+        header: &Header,
+        asked: FetchConsumerOffsets,
+        permitted: bool,
+    ) -> Result<Frame, Close> {
+        let key = asked.replica.map(|(topic, partition)| PartitionKey { topic, partition });
+        let answer = if permitted {
+            self.consumers_call(OffsetsRequest::Fetch { consumer_id: asked.consumer, key }).await
+        } else {
+            OffsetsAnswer::Failed(String::new())
+        };
+        let (error, offsets) = match answer {
+            OffsetsAnswer::Consumers(offsets) => (ErrorCode::None, offsets),
+            OffsetsAnswer::Failed(_) if !permitted => (ErrorCode::PermissionDenied, Vec::new()),
+            OffsetsAnswer::Failed(why) => (ErrorCode::Other(why), Vec::new()),
+            OffsetsAnswer::Done => (ErrorCode::None, Vec::new()),
+        };
+        let offsets = offsets.into_iter().map(|found| ConsumerOffset {
+            consumer: found.consumer_id,
+            topic: found.key.topic,
+            partition: found.key.partition,
+            offset: found.offset,
+            modified: found.modified,
+        });
+        Ok(FetchConsumerOffsetsResponse { error, offsets: offsets.collect() }.encode(header)?)
+    }
+}

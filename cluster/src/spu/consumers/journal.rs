@@ -1,0 +1,191 @@
+//! The partition behind the table.
+//!
+//! The table is what reading the log from its start gives. When most of the log is superseded, all living
+//! entries are written once more at its end and the oldest segments are let go: whatever a crash leaves of
+//! that reads to the same table, since the copy is on disk before anything older goes.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Buf;
+use cluster_storage::batch::Batch;
+use cluster_storage::{Isolation, Partition};
+use tracing::{info, warn};
+
+use super::record;
+use super::table::{Entry, Key, Table};
+use crate::link::{OffsetsAnswer, OffsetsCall, OffsetsRequest, PartitionKey, View};
+use crate::spu::Replica;
+use crate::usage::Usage;
+use crate::wire::{record_batch, records_of};
+
+/// Bytes read at a time.
+const READ_BYTES: usize = 1 << 20;
+/// Entries in one batch of a copy.
+const COPIED_AT_ONCE: usize = 1000;
+/// A consumer's name.
+const MOST_NAME_BYTES: usize = 1024;
+
+type Change = (Key, Option<Entry>);
+
+/// The offsets of one incarnation of the system topic.
+pub(super) struct Journal {
+    replica: Arc<Replica>,
+    log: Partition,
+    table: Table,
+    usage: Arc<Usage>,
+}
+
+impl Journal {
+    /// Whether it is the journal of this replica as it is assigned now.
+    pub(super) fn is_of(&self, replica: &Arc<Replica>) -> bool {
+        Arc::ptr_eq(&self.replica, replica)
+    }
+
+    /// Reads the whole partition.
+    pub(super) async fn open(
+        replica: Arc<Replica>,
+        log: Partition,
+        usage: Arc<Usage>,
+    ) -> Result<Self, String> {
+        let mut journal = Self { replica, log, table: Table::default(), usage };
+        let mut position = journal.log.offsets().log_start;
+        while position < journal.log.offsets().leo {
+            let slice = journal.log.read(position, READ_BYTES, Isolation::Uncommitted).await;
+            let slice = slice.map_err(|error| format!("the consumer offsets cannot be read: {error}"))?;
+            if slice.bytes.is_empty() {
+                break;
+            }
+            position = slice.next_offset;
+            journal.read(slice.bytes)?;
+        }
+        Ok(journal)
+    }
+
+    fn read(&mut self, mut batches: bytes::Bytes) -> Result<(), String> {
+        let damaged = |error: String| format!("the consumer offsets cannot be read: {error}");
+        while batches.has_remaining() {
+            let batch = Batch::parse(&batches).map_err(|error| damaged(error.to_string()))?;
+            batches.advance(batch.bytes().len());
+            let records = records_of(&self.usage, &batch).map_err(|error| damaged(error.to_string()))?;
+            for stored in records {
+                let (key, entry) = record::decode(stored).map_err(|error| damaged(error.to_string()))?;
+                self.table.apply(key, entry);
+            }
+        }
+        Ok(())
+    }
+
+    /// Does what is asked, all changes in one write. Lists are made after it.
+    pub(super) async fn answer(&mut self, view: &View, calls: Vec<OffsetsCall>) {
+        self.table.keep_living(view);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let planned: Vec<Result<Option<Change>, String>> =
+            calls.iter().map(|call| self.plan(view, &call.request, now.as_secs())).collect();
+        let changes: Vec<Change> = planned.iter().filter_map(|plan| plan.clone().ok().flatten()).collect();
+        let stored = self.store(changes).await;
+        for (call, plan) in calls.into_iter().zip(planned) {
+            let answer = match (&stored, plan, &call.request) {
+                (_, Err(why), _) => OffsetsAnswer::Failed(why),
+                (_, _, OffsetsRequest::Fetch { consumer_id, key }) => {
+                    OffsetsAnswer::Consumers(self.table.list(consumer_id.as_deref(), key.as_ref()))
+                }
+                (Err(why), Ok(Some(_)), _) => OffsetsAnswer::Failed(why.clone()),
+                (_, Ok(_), _) => OffsetsAnswer::Done,
+            };
+            // Whoever gave up waiting needs no answer.
+            let _ = call.reply.send(answer);
+        }
+        if self.table.is_stale() {
+            self.compact().await;
+        }
+    }
+
+    /// The record that a request makes; none for one that changes nothing.
+    fn plan(&self, view: &View, request: &OffsetsRequest, now: u64) -> Result<Option<Change>, String> {
+        match request {
+            OffsetsRequest::Fetch { .. } => Ok(None),
+            OffsetsRequest::Update { consumer_id, key, offset } => {
+                if consumer_id.is_empty() || consumer_id.len() > MOST_NAME_BYTES {
+                    return Err(format!("a consumer's name has 1 to {MOST_NAME_BYTES} bytes"));
+                }
+                let key = living(view, consumer_id, key)?;
+                if !self.table.has_room_for(&key) {
+                    return Err("the cluster keeps as many consumers as it may: delete some".into());
+                }
+                Ok(Some((key, Some(Entry { offset: *offset, modified: now }))))
+            }
+            OffsetsRequest::Delete { consumer_id, key } => {
+                let key = living(view, consumer_id, key)?;
+                Ok(self.table.contains(&key).then_some((key, None)))
+            }
+        }
+    }
+
+    async fn store(&mut self, changes: Vec<Change>) -> Result<(), String> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let failed = |error: &dyn std::fmt::Display| format!("the offset was not stored: {error}");
+        let records: Vec<_> =
+            changes.iter().map(|(key, entry)| record::encode(key, entry.as_ref())).collect();
+        self.append(&records).await.map_err(|error| failed(&error))?;
+        for (key, entry) in changes {
+            self.table.apply(key, entry);
+        }
+        Ok(())
+    }
+
+    async fn append(&self, records: &[crate::wire::KeyValue]) -> Result<i64, String> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now_ms = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
+        let bytes = record_batch(records, now_ms).map_err(|error| error.to_string())?;
+        let n_bytes = i64::try_from(bytes.len()).unwrap_or(i64::MAX);
+        let batch = Batch::parse(&bytes).map_err(|error| error.to_string())?;
+        self.log.append(vec![batch]).await.map_err(|error| error.to_string())?;
+        Ok(n_bytes)
+    }
+
+    /// Writes the living entries once more and lets go of the segments before them.
+    async fn compact(&mut self) {
+        match self.copy_living().await {
+            Ok(n_bytes) => {
+                self.table.compacted();
+                self.let_go(n_bytes).await;
+                info!(entries = self.table.entries().count(), bytes = self.log.size(), "compacted");
+            }
+            Err(why) => warn!(%why, "the consumer offsets were not compacted; they grow until the next try"),
+        }
+    }
+
+    async fn copy_living(&self) -> Result<u64, String> {
+        let living: Vec<_> =
+            self.table.entries().map(|(key, entry)| record::encode(key, Some(entry))).collect();
+        let mut n_bytes = 0;
+        for records in living.chunks(COPIED_AT_ONCE) {
+            n_bytes += self.append(records).await?;
+        }
+        Ok(n_bytes.unsigned_abs())
+    }
+
+    /// Removes the oldest segments while what is left surely holds the copy: it is at the end, and at most a
+    /// segment more than the bound goes at a time.
+    async fn let_go(&self, copy_bytes: u64) {
+        let durability = cluster_settings::Durability::Disk;
+        let config = Replica::config_of(&self.replica.assignment, durability);
+        let bound = 2 * (copy_bytes + config.segment_bytes);
+        let bounded = cluster_storage::Config { max_bytes: Some(bound), ..config.clone() };
+        self.log.configure(bounded);
+        if let Err(error) = self.log.maintain().await {
+            warn!(%error, "old consumer offsets were not removed");
+        }
+        self.log.configure(config);
+    }
+}
+
+/// The key of a consumer of a topic that there is.
+fn living(view: &View, consumer: &str, replica: &PartitionKey) -> Result<Key, String> {
+    let topic_id = view.topics.get(&replica.topic).copied();
+    let topic_id = topic_id.ok_or_else(|| format!("there is no topic {:?}", replica.topic))?;
+    Ok(Key { replica: replica.clone(), consumer: consumer.to_owned(), topic_id })
+}

@@ -1,0 +1,215 @@
+//! Produce: checks what came, stores it in order, and answers when it is durable.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cluster_storage::batch::{self, Batch, BatchError, Codec, Limits};
+use cluster_storage::{AppendError, Appended, Partition, Ticket};
+use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout_at};
+
+use super::{Replica, Spu, changed};
+use crate::connection::Close;
+use crate::link::PartitionKey;
+use crate::sc::topic::Compression;
+use crate::wire::schema::{ReplicaKey, RequestKind};
+use crate::wire::{
+    Acks, ErrorCode, Frame, Header, ProduceEntry, ProduceRequest, ProducedEntry, produce_response,
+};
+
+/// Batches in one entry; clients send one.
+const BATCHES_IN_ENTRY: usize = 4096;
+
+/// A disk that does not answer for this long is an error to the producer, whose own patience is a minute.
+const DISK_PATIENCE: Duration = Duration::from_secs(30);
+
+/// An entry on its way.
+struct Queued {
+    replica: Arc<Replica>,
+    log: Partition,
+    ticket: Ticket,
+    n_records: i64,
+    n_bytes: usize,
+}
+
+type Outcome = Result<Appended, ErrorCode>;
+
+impl Spu {
+    /// Stores the request's batches and answers each entry. `turn` makes the requests of one connection queue
+    /// their batches one after the other; they wait for the disk together.
+    pub(super) async fn produce(
+        self: Arc<Self>,
+        header: Header,
+        request: ProduceRequest,
+        turn: Arc<Mutex<()>>,
+    ) -> Result<Frame, Close> {
+        let deadline = Instant::now() + request.timeout;
+        let ordered = turn.lock().await;
+        let mut topics = Vec::with_capacity(request.topics.len());
+        for topic in request.topics {
+            let mut entries = Vec::with_capacity(topic.entries.len());
+            for entry in topic.entries {
+                let partition = entry.partition;
+                entries.push((partition, self.queue(&topic.name, entry).await));
+            }
+            topics.push((topic.name, entries));
+        }
+        drop(ordered);
+        let mut answers = Vec::with_capacity(topics.len());
+        for (name, queued) in topics {
+            let mut entries = Vec::with_capacity(queued.len());
+            for (partition, queued) in queued {
+                let outcome = match queued {
+                    Ok(queued) => self.finish(queued, request.acks, request.timeout, deadline).await,
+                    Err(error) => Err(error),
+                };
+                entries.push(self.answer(partition, outcome));
+            }
+            answers.push((name, entries));
+        }
+        Ok(produce_response(&header, answers)?)
+    }
+
+    /// The same error for every entry, in the shape of the request.
+    pub(super) fn refuse_produce(
+        &self,
+        header: &Header,
+        request: ProduceRequest,
+        error: &ErrorCode,
+    ) -> Result<Frame, Close> {
+        let answers = request.topics.into_iter().map(|topic| {
+            let refuse = |entry: ProduceEntry| self.answer(entry.partition, Err(error.clone()));
+            (topic.name, topic.entries.into_iter().map(refuse).collect())
+        });
+        Ok(produce_response(header, answers.collect())?)
+    }
+
+    fn answer(&self, partition: u32, outcome: Outcome) -> ProducedEntry {
+        match outcome {
+            Ok(appended) => ProducedEntry {
+                partition,
+                error: ErrorCode::None,
+                base_offset: appended.base_offset,
+                log_start_offset: appended.log_start,
+            },
+            Err(error) => {
+                self.usage.request_errors.add(1);
+                ProducedEntry { partition, error, base_offset: -1, log_start_offset: -1 }
+            }
+        }
+    }
+
+    /// Checks one entry and puts it into its partition's queue.
+    async fn queue(&self, topic: &str, entry: ProduceEntry) -> Result<Queued, ErrorCode> {
+        let not_leader = ErrorCode::NotLeaderForPartition;
+        let (replica, log) = self.replicas.leader(topic, entry.partition, not_leader)?;
+        if replica.assignment.options.system {
+            // Consumers' offsets are written by their own requests only.
+            return Err(ErrorCode::PermissionDenied);
+        }
+        let n_bytes = entry.records.len();
+        let limits = Limits { batch_bytes: self.message_bytes(), batches: BATCHES_IN_ENTRY };
+        let batches = batch::split(&entry.records, limits).map_err(refused_batch)?;
+        for batch in &batches {
+            if !accepts(replica.assignment.options.compression, batch.header().codec()) {
+                return Err(ErrorCode::CompressionError);
+            }
+            batch.check_records().map_err(refused_batch)?;
+        }
+        let n_records = batches.iter().map(|batch: &Batch| batch.header().records()).sum();
+        let key = &replica.assignment.key;
+        let ticket = log.enqueue(batches).await.map_err(|error| refused_append(error, key))?;
+        Ok(Queued { replica, log, ticket, n_records, n_bytes })
+    }
+
+    async fn finish(&self, queued: Queued, acks: Acks, asked: Duration, deadline: Instant) -> Outcome {
+        let Queued { replica, log, ticket, n_records, n_bytes } = queued;
+        let stored = timeout_at(Instant::now() + DISK_PATIENCE, ticket).await;
+        let appended = stored
+            .map_err(|_| timed_out(DISK_PATIENCE))?
+            .map_err(|error| refused_append(error, &replica.assignment.key))?;
+        self.usage.records_in.add(u64::try_from(n_records).unwrap_or(0));
+        self.usage.record_bytes_in.add(n_bytes as u64);
+        self.link.report(replica.report());
+        if acks == Acks::Committed {
+            let committed = committed(&log, appended.next_offset);
+            timeout_at(deadline, committed).await.map_err(|_| timed_out(asked))?;
+        }
+        Ok(appended)
+    }
+
+    /// The largest produce request of this cluster.
+    pub(super) fn message_bytes(&self) -> usize {
+        let policy = self.policy.borrow();
+        let bytes = policy.as_ref().map_or(0, |policy| policy.settings.limits.message_bytes);
+        usize::try_from(bytes).unwrap_or(usize::MAX)
+    }
+}
+
+/// Returns when everything before `offset` is committed.
+async fn committed(log: &Partition, offset: i64) {
+    let mut high_watermark = log.watch_hw();
+    while *high_watermark.borrow_and_update() < offset {
+        changed(&mut high_watermark).await;
+    }
+}
+
+fn timed_out(after: Duration) -> ErrorCode {
+    let timeout_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
+    ErrorCode::RequestTimedOut { timeout_ms, kind: RequestKind::Produce }
+}
+
+/// Whether a topic takes batches of this codec.
+fn accepts(topic: Compression, batch: Codec) -> bool {
+    match topic {
+        Compression::Any => true,
+        Compression::None => batch == Codec::None,
+        Compression::Gzip => batch == Codec::Gzip,
+        Compression::Snappy => batch == Codec::Snappy,
+        Compression::Lz4 => batch == Codec::Lz4,
+        Compression::Zstd => batch == Codec::Zstd,
+    }
+}
+
+fn refused_batch(error: BatchError) -> ErrorCode {
+    match error {
+        BatchError::TooLarge { .. } => ErrorCode::MessageTooLarge,
+        other => ErrorCode::Other(format!("the records were refused: {other}")),
+    }
+}
+
+fn refused_append(error: AppendError, key: &PartitionKey) -> ErrorCode {
+    match error {
+        AppendError::Full(full) => {
+            tracing::warn!(partition = %key, %full, "no room for a produce request");
+            let replica_key = ReplicaKey { topic: key.topic.clone(), partition: key.partition };
+            ErrorCode::PartitionFull { replica_key }
+        }
+        AppendError::TooLarge { .. } => ErrorCode::MessageTooLarge,
+        AppendError::ReadOnly { .. } => ErrorCode::StorageError,
+        AppendError::Closed => ErrorCode::NotLeaderForPartition,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_topic_takes_its_codec_and_any_takes_all() {
+        let codecs = [Codec::None, Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd];
+        let fixed = [
+            (Compression::None, Codec::None),
+            (Compression::Gzip, Codec::Gzip),
+            (Compression::Snappy, Codec::Snappy),
+            (Compression::Lz4, Codec::Lz4),
+            (Compression::Zstd, Codec::Zstd),
+        ];
+        for codec in codecs {
+            assert!(accepts(Compression::Any, codec));
+            for (topic, own) in fixed {
+                assert_eq!(accepts(topic, codec), codec == own, "{topic:?} {codec:?}");
+            }
+        }
+    }
+}

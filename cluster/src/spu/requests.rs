@@ -1,0 +1,136 @@
+//! What clients ask an SPU for, and who may.
+
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use tokio::sync::Mutex;
+
+use super::Spu;
+use super::stream::Stream;
+use super::streams::{Reader, Streams};
+use crate::access::Action;
+use crate::connection::{Close, Service, Session, Work};
+use crate::link::PartitionKey;
+use crate::wire::{
+    DeleteConsumerOffset, ErrorCode, FetchConsumerOffsets, FetchOffsets, ProduceRequest, Request, Server,
+    StreamFetch, UpdateConsumerOffset, api_versions, update_offsets, update_offsets_response,
+};
+
+/// Upstream's limit of 32 MiB for a request, and what stands around the records.
+const FRAME_CAP: usize = 33_600_000;
+
+/// Answers clients for one SPU.
+#[derive(Debug)]
+pub struct Requests {
+    spu: Arc<Spu>,
+}
+
+/// What is kept for each connection.
+#[derive(Debug)]
+pub struct Connection {
+    session: Arc<Session>,
+    streams: Streams,
+    /// Held while a produce request queues its batches, so that those of one connection stay in order.
+    turn: Arc<Mutex<()>>,
+}
+
+impl Requests {
+    pub(super) fn new(spu: Arc<Spu>) -> Self {
+        Self { spu }
+    }
+}
+
+impl Service for Requests {
+    type Connection = Connection;
+
+    fn frame_cap(&self) -> usize {
+        FRAME_CAP
+    }
+
+    fn open(&self, session: &Arc<Session>) -> Connection {
+        let session = Arc::clone(session);
+        Connection { session, streams: Streams::default(), turn: Arc::default() }
+    }
+
+    fn request(&self, connection: &mut Connection, request: Request) -> Result<Work, Close> {
+        let header = request.header;
+        if !Server::Spu.understands(&header) {
+            return Err(Close::NotServed { key: header.key, version: header.version });
+        }
+        match header.key {
+            18 => Ok(Work::Reply(api_versions(Server::Spu, &header)?)),
+            0 => self.produce(connection, request),
+            1002 => {
+                let permitted = connection.session.may(Action::Consume);
+                let asked = FetchOffsets::parse(request.body)?;
+                Ok(Work::Reply(self.spu.fetch_offsets(&header, asked, permitted)?))
+            }
+            1003 => self.stream_fetch(connection, request),
+            1005 => {
+                let status =
+                    |ack: crate::wire::OffsetAck| (ack.stream_id, connection.streams.acknowledge(ack));
+                let statuses = update_offsets(request.body)?.into_iter().map(status).collect();
+                Ok(Work::Reply(update_offsets_response(&header, statuses)?))
+            }
+            1006..=1008 => self.consumer_offsets(connection, request),
+            key => Err(Close::NotServed { key, version: header.version }),
+        }
+    }
+}
+
+impl Requests {
+    fn produce(&self, connection: &Connection, request: Request) -> Result<Work, Close> {
+        let too_large = request.frame.len() > self.spu.message_bytes();
+        let header = request.header;
+        let mut asked = ProduceRequest::parse(request.body)?;
+        let refusal = if !connection.session.may(Action::Produce) {
+            Some(ErrorCode::PermissionDenied)
+        } else if too_large {
+            Some(ErrorCode::MessageTooLarge)
+        } else {
+            asked.smartmodule.take().map(crate::wire::SmartModuleAsked::refusal)
+        };
+        if let Some(error) = refusal {
+            return Ok(Work::Reply(self.spu.refuse_produce(&header, asked, &error)?));
+        }
+        let turn = Arc::clone(&connection.turn);
+        Ok(Work::Later(Arc::clone(&self.spu).produce(header, asked, turn).boxed()))
+    }
+
+    fn stream_fetch(&self, connection: &mut Connection, request: Request) -> Result<Work, Close> {
+        let asked = StreamFetch::parse(request.body)?;
+        let session = Arc::clone(&connection.session);
+        let key = PartitionKey { topic: asked.topic.clone(), partition: asked.partition };
+        let reader = Reader { consumer: asked.consumer_id.clone(), key };
+        let (id, acks) = connection.streams.open(reader);
+        let spu = Arc::clone(&self.spu);
+        let permitted = session.may(Action::Consume);
+        let stream = Stream { spu, session, header: request.header, id, request: asked, acks };
+        if !permitted {
+            return Ok(Work::Stream(stream.refuse(ErrorCode::PermissionDenied).boxed()));
+        }
+        connection.session.hold(Action::Consume);
+        Ok(Work::Stream(stream.run().boxed()))
+    }
+
+    fn consumer_offsets(&self, connection: &Connection, request: Request) -> Result<Work, Close> {
+        let Request { header, body, .. } = request;
+        let permitted = connection.session.may(Action::ConsumerOffsets);
+        let spu = Arc::clone(&self.spu);
+        Ok(Work::Later(match header.key {
+            1006 => {
+                let asked = UpdateConsumerOffset::parse(body)?;
+                let reader = connection.streams.reader(asked.stream_id);
+                async move { spu.update_consumer(&header, asked, reader, permitted).await }.boxed()
+            }
+            1007 => {
+                let asked = DeleteConsumerOffset::parse(body)?;
+                async move { spu.delete_consumer(&header, asked, permitted).await }.boxed()
+            }
+            _ => {
+                let asked = FetchConsumerOffsets::parse(body, header.version)?;
+                async move { spu.list_consumers(&header, asked, permitted).await }.boxed()
+            }
+        }))
+    }
+}

@@ -1,0 +1,177 @@
+//! One consumer stream: sends a slice of whole batches, waits until the client has it, sends the next.
+
+use std::sync::Arc;
+
+use cluster_storage::{Isolation, Partition, ReadError, Slice, State};
+use tokio::sync::watch;
+
+use super::{Spu, changed};
+use crate::connection::{Close, Session};
+use crate::wire::{ErrorCode, Header, SliceHead, StreamFetch, StreamIsolation, stream_slice};
+
+/// A slice is at most this large whatever the client asks for, a larger first batch excepted: it lies in
+/// memory until the client has taken it.
+const MAX_SLICE: usize = 4 << 20;
+
+/// A stream that a client opened.
+pub(super) struct Stream {
+    pub(super) spu: Arc<Spu>,
+    pub(super) session: Arc<Session>,
+    pub(super) header: Header,
+    pub(super) id: u32,
+    pub(super) request: StreamFetch,
+    pub(super) acks: watch::Receiver<i64>,
+}
+
+/// Why a stream is over.
+enum Over {
+    /// The client is told this.
+    Error(ErrorCode),
+    /// The connection is.
+    Close(Close),
+}
+
+impl Stream {
+    /// Runs until the client is gone or has been told why the stream is over.
+    pub(super) async fn run(mut self) -> Result<(), Close> {
+        self.spu.usage.streams.add(1);
+        let open = OpenStream(Arc::clone(&self.spu));
+        let over = self.serve().await;
+        drop(open);
+        match over {
+            Over::Close(close) => Err(close),
+            Over::Error(error) => self.refuse(error).await,
+        }
+    }
+
+    /// Tells the client why there is no stream, or none any more.
+    pub(super) async fn refuse(self, error: ErrorCode) -> Result<(), Close> {
+        self.spu.usage.request_errors.add(1);
+        let frame = stream_slice(&self.header, self.head(error, 0, 0), Vec::new())?;
+        Ok(self.session.outbox.send(frame).await?)
+    }
+
+    async fn serve(&mut self) -> Over {
+        if let Some(smartmodule) = self.request.smartmodule.take() {
+            return Over::Error(smartmodule.refusal());
+        }
+        let not_leader = ErrorCode::NotLeaderForPartition;
+        let found = self.spu.replicas.leader(&self.request.topic, self.request.partition, not_leader);
+        let log = match found {
+            Ok((_, log)) => log,
+            Err(error) => return Over::Error(error),
+        };
+        let mut position = self.request.offset;
+        loop {
+            match self.step(&log, position).await {
+                Ok(next) => position = next,
+                Err(over) => return over,
+            }
+        }
+    }
+
+    /// Sends one slice from `position` and returns where to go on.
+    async fn step(&mut self, log: &Partition, position: i64) -> Result<i64, Over> {
+        let max_bytes = usize::try_from(self.request.max_bytes).unwrap_or(0).clamp(1, MAX_SLICE);
+        self.wait_for_records(log, position).await?;
+        let room = self.session.outbox.room(max_bytes).await.map_err(|closed| Over::Close(closed.into()))?;
+        let slice = log.read(position, max_bytes, self.isolation()).await;
+        let slice = slice.map_err(|error| Over::Error(unreadable(error, position, &log.state())))?;
+        if slice.bytes.is_empty() {
+            return Ok(position);
+        }
+        let Slice { bytes, next_offset, offsets, .. } = slice;
+        self.spu.usage.record_bytes_out.add(bytes.len() as u64);
+        let head = self.head(ErrorCode::None, offsets.hw, offsets.log_start);
+        let frame =
+            stream_slice(&self.header, head, vec![bytes]).map_err(|error| Over::Close(error.into()))?;
+        // What was acknowledged before this slice says nothing about it.
+        self.acks.mark_unchanged();
+        room.send(frame).map_err(|closed| Over::Close(closed.into()))?;
+        self.wait_for_ack(log, next_offset).await
+    }
+
+    fn isolation(&self) -> Isolation {
+        match self.request.isolation {
+            StreamIsolation::Committed => Isolation::Committed,
+            StreamIsolation::Uncommitted => Isolation::Uncommitted,
+        }
+    }
+
+    /// Returns when a read at `position` gives something: records, or an error.
+    async fn wait_for_records(&self, log: &Partition, position: i64) -> Result<(), Over> {
+        let mut end = match self.isolation() {
+            Isolation::Committed => log.watch_hw(),
+            Isolation::Uncommitted => log.watch_leo(),
+        };
+        let mut state = log.watch_state();
+        loop {
+            ended(&state.borrow_and_update())?;
+            let offsets = log.offsets();
+            let readable = *end.borrow_and_update();
+            if position < readable || position < offsets.log_start || position > offsets.leo {
+                return Ok(());
+            }
+            tokio::select! {
+                () = changed(&mut end) => {}
+                () = changed(&mut state) => {}
+            }
+        }
+    }
+
+    /// The client answers each slice with the offset it wants next: that, or what was sent up to if it is
+    /// beyond (nothing that it was not sent is passed over).
+    async fn wait_for_ack(&mut self, log: &Partition, sent_to: i64) -> Result<i64, Over> {
+        let mut state = log.watch_state();
+        loop {
+            tokio::select! {
+                () = changed(&mut self.acks) => return Ok((*self.acks.borrow_and_update()).min(sent_to)),
+                () = changed(&mut state) => ended(&state.borrow_and_update())?,
+            }
+        }
+    }
+
+    fn head(&self, error: ErrorCode, high_watermark: i64, log_start_offset: i64) -> SliceHead<'_> {
+        SliceHead {
+            topic: &self.request.topic,
+            partition: self.request.partition,
+            stream_id: self.id,
+            error,
+            high_watermark,
+            log_start_offset,
+        }
+    }
+}
+
+/// Counts an open stream off when it is dropped, however it ends.
+struct OpenStream(Arc<Spu>);
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        self.0.usage.streams.sub(1);
+    }
+}
+
+/// A log that was closed or deleted ends its streams.
+fn ended(state: &State) -> Result<(), Over> {
+    match state {
+        State::Open | State::ReadOnly { .. } => Ok(()),
+        State::Closed => Err(Over::Error(ErrorCode::NotLeaderForPartition)),
+        State::Deleted => Err(Over::Error(ErrorCode::TopicDeleted)),
+    }
+}
+
+fn unreadable(error: ReadError, position: i64, state: &State) -> ErrorCode {
+    match error {
+        ReadError::Evicted { next } => ErrorCode::OffsetEvicted { offset: position, next_available: next },
+        ReadError::OutOfRange { end } => {
+            ErrorCode::Other(format!("offset {position} is outside of the partition, which ends at {end}"))
+        }
+        ReadError::Closed if *state == State::Deleted => ErrorCode::TopicDeleted,
+        ReadError::Closed => ErrorCode::NotLeaderForPartition,
+        ReadError::Corrupt(_) | ReadError::Io { .. } => {
+            tracing::error!(%error, "a partition cannot be read");
+            ErrorCode::StorageError
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! What an SPU does without being asked: retention, reports, and another try for a log that failed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cluster_storage::State;
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::warn;
+
+use super::{Spu, changed};
+use crate::link::View;
+
+/// One timer for all partitions.
+const PERIOD: Duration = Duration::from_secs(10);
+
+impl Spu {
+    /// Keeps house until stopped.
+    pub(super) async fn keep_house(self: Arc<Self>) {
+        let mut ticks = interval(PERIOD);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut elsewhere = self.link.storage_elsewhere();
+        loop {
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                () = changed(&mut elsewhere) => self.follow_settings(),
+                _ = ticks.tick() => self.maintain().await,
+            }
+        }
+    }
+
+    async fn maintain(&self) {
+        let mut failed = false;
+        for replica in self.replicas.all() {
+            match &replica.log {
+                Ok(log) if log.state() == State::Open => {
+                    if let Err(error) = log.maintain().await {
+                        warn!(partition = %replica.assignment.key, %error, "retention did not run");
+                    }
+                }
+                Ok(log) => {
+                    // Its disk failed; closed and opened again it recovers what is there.
+                    log.close().await;
+                    failed = true;
+                }
+                Err(_) => failed = true,
+            }
+            self.link.report(replica.report());
+        }
+        if failed {
+            self.reopen_failed().await;
+        }
+    }
+
+    async fn reopen_failed(&self) {
+        let usable = self
+            .replicas
+            .all()
+            .into_iter()
+            .filter(|replica| replica.log.as_ref().is_ok_and(|log| log.state() == State::Open));
+        self.replicas.replace(usable.collect());
+        let view: Arc<View> = Arc::clone(&self.link.view().borrow());
+        self.apply(&view).await;
+    }
+}
