@@ -1,3 +1,7 @@
-//! The Fluvio cluster itself: the streaming controller (SC) and the stream processing units (SPU).
+//! `fluvio-cluster node|sc|spu --config FILE`
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    fluvio_cluster::node::main()
+}

@@ -1,0 +1,183 @@
+//! The configuration file of a cluster process: what cannot change while it runs. Everything else comes with
+//! the settings.
+
+mod address;
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use uuid::Uuid;
+
+use crate::connection::ListenAddress;
+
+/// One process: an SC, an SPU, or both.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Folder that holds `sc/` and one folder for each SPU.
+    pub role_dir_data: PathBuf,
+    /// The organisation that owns the cluster.
+    pub tenant: Uuid,
+    /// The cluster. Settings of another one are refused.
+    pub cluster: Uuid,
+    /// Bytes that must stay free on the disk: below it nothing more is stored.
+    #[serde(default = "default_reserve")]
+    pub host_reserve_bytes: u64,
+    /// The SC's part; absent in a process that is an SPU only.
+    pub sc: Option<ScConfig>,
+    /// The SPU's part; absent in a process that is the SC only.
+    pub spu: Option<SpuConfig>,
+}
+
+/// The SC's sockets.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScConfig {
+    /// Where clients are met.
+    #[serde(deserialize_with = "address::list")]
+    pub public: Vec<ListenAddress>,
+    /// Where the provisioner is met (HTTP).
+    #[serde(deserialize_with = "address::unix")]
+    pub control: PathBuf,
+    /// Where SPUs are met.
+    #[serde(deserialize_with = "address::unix")]
+    pub link: PathBuf,
+    /// File to which the bound TCP addresses are written.
+    pub address_file: Option<PathBuf>,
+}
+
+/// The SPU's sockets.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SpuConfig {
+    /// Its name in the settings.
+    pub name: String,
+    /// Where clients are met.
+    #[serde(deserialize_with = "address::list")]
+    pub public: Vec<ListenAddress>,
+    /// The SC's socket for SPUs.
+    #[serde(deserialize_with = "address::unix")]
+    pub link: PathBuf,
+    /// Health and metrics of an SPU that runs by itself.
+    #[serde(default, deserialize_with = "address::optional_unix")]
+    pub control: Option<PathBuf>,
+    /// File to which the bound TCP addresses are written.
+    pub address_file: Option<PathBuf>,
+}
+
+/// What the process is asked to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// SC and one SPU.
+    Node,
+    /// SC only.
+    Sc,
+    /// SPU only.
+    Spu,
+}
+
+/// The process cannot start with this file.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// It cannot be read.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It is not TOML of the right shape.
+    #[error("{path}: {source}")]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// What and where.
+        source: Box<toml::de::Error>,
+    },
+    /// It does not fit the command or contradicts itself.
+    #[error("{path}: {problem}")]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// What to change.
+        problem: String,
+    },
+}
+
+impl Config {
+    /// Reads and checks the file.
+    pub fn load(path: &Path, role: Role) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { path: path.into(), source })?;
+        let config: Self = toml::from_str(&text)
+            .map_err(|source| ConfigError::Syntax { path: path.into(), source: Box::new(source) })?;
+        config
+            .check(role)
+            .map_err(|problem| ConfigError::Content { path: path.into(), problem })?;
+        Ok(config)
+    }
+
+    /// Folder of the SC's own files.
+    pub fn sc_dir(&self) -> PathBuf {
+        self.role_dir_data.join("sc")
+    }
+
+    /// Folder of an SPU's files.
+    pub fn spu_dir(&self, name: &str) -> PathBuf {
+        self.role_dir_data.join(name)
+    }
+
+    fn check(&self, role: Role) -> Result<(), String> {
+        let (wants_sc, wants_spu) = match role {
+            Role::Node => (true, true),
+            Role::Sc => (true, false),
+            Role::Spu => (false, true),
+        };
+        match (&self.sc, wants_sc) {
+            (None, true) => return Err("the section [sc] is missing".into()),
+            (Some(_), false) => return Err("the section [sc] does not belong to an SPU".into()),
+            (Some(sc), true) => sc.check()?,
+            (None, false) => {}
+        }
+        match (&self.spu, wants_spu) {
+            (None, true) => Err("the section [spu] is missing".into()),
+            (Some(_), false) => Err("the section [spu] does not belong to an SC".into()),
+            (Some(spu), true) => spu.check(),
+            (None, false) => Ok(()),
+        }
+    }
+}
+
+impl ScConfig {
+    fn check(&self) -> Result<(), String> {
+        if self.public.is_empty() {
+            return Err("sc.public names no listener".into());
+        }
+        Ok(())
+    }
+}
+
+impl SpuConfig {
+    fn check(&self) -> Result<(), String> {
+        if self.public.is_empty() {
+            return Err("spu.public names no listener".into());
+        }
+        // The name is a label of the SPU's TLS name and of its folder.
+        let label = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        if self.name.is_empty() || self.name.len() > 63 || !self.name.chars().all(label) || self.name == "sc" {
+            return Err(format!(
+                "spu.name {:?} is not a name of lower-case letters, digits and hyphens (\"sc\" is taken)",
+                self.name
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn default_reserve() -> u64 {
+    1 << 30
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,315 @@
+//! The SC's end: takes SPUs in, tells them what to keep, and hears how it stands.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use cluster_settings::Settings;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::frames::{LinkError, read, write};
+use super::message::{FromSc, FromSpu, OffsetsAnswer, PartitionKey, VERSION, ViewChange};
+use super::{OffsetsCall, Relay};
+use crate::sc::metadata::Metadata;
+use crate::sc::state::State;
+use crate::sc::topic::CONSUMER_OFFSETS;
+use crate::sc::{Sc, SpuHello};
+
+/// How long an SPU may take to say hello, and to take a frame.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Connections at a time; a cluster has fewer SPUs.
+const CONNECTIONS: usize = 256;
+
+/// Frames of one SPU that may wait.
+const INCOMING: usize = 64;
+
+/// Operations on consumer offsets that one SPU may have under way.
+const RELAYED: usize = 256;
+
+/// A change of the others' storage below this share of itself is not worth a frame.
+const STORAGE_NEWS_SHARE: u64 = 64;
+
+/// Serves the link socket until `stop`. Only root and the process's own user are let in.
+pub async fn serve(listener: UnixListener, sc: Sc, relay: Arc<Relay>, stop: CancellationToken) {
+    let mut tasks = JoinSet::new();
+    let sessions = AtomicU64::new(0);
+    loop {
+        tokio::select! {
+            accepted = listener.accept(), if tasks.len() < CONNECTIONS => match accepted {
+                Ok((stream, _)) if crate::control::peer_is_trusted(&stream) => {
+                    let session = sessions.fetch_add(1, Ordering::Relaxed);
+                    tasks.spawn(one_spu(stream, sc.clone(), relay.clone(), session));
+                }
+                Ok(_) => tracing::warn!("a stranger at the link socket was sent away"),
+                Err(error) => {
+                    tracing::warn!(%error, "the link socket does not accept");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            },
+            Some(_) = tasks.join_next() => {}
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+async fn one_spu(stream: UnixStream, sc: Sc, relay: Arc<Relay>, session: u64) {
+    let (mut reader, mut writer) = stream.into_split();
+    let spu = match timeout(PATIENCE, welcome(&mut reader, &mut writer, &sc, session)).await {
+        Ok(Ok(spu)) => spu,
+        Ok(Err(error)) => return tracing::debug!(%error, "an SPU was not registered"),
+        Err(_) => return tracing::warn!("an SPU did not say hello in time"),
+    };
+    tracing::info!(spu, "the SPU is registered");
+    let calls = relay.register(spu);
+    let (incoming_sender, incoming) = mpsc::channel(INCOMING);
+    let mut tasks = JoinSet::new();
+    tasks.spawn(read_all(reader, incoming_sender));
+    let state = sc.state();
+    let end = SpuSession {
+        spu,
+        sc: sc.clone(),
+        relay,
+        writer,
+        state,
+        told: Told::default(),
+        next_id: 0,
+        waiting: BTreeMap::new(),
+        answers: mpsc::channel(INCOMING),
+    }
+    .run(incoming, calls, &mut tasks)
+    .await;
+    tracing::info!(spu, reason = %end, "the link to the SPU ended");
+    sc.spu_went(spu, session).await;
+}
+
+async fn welcome(
+    reader: &mut OwnedReadHalf,
+    writer: &mut OwnedWriteHalf,
+    sc: &Sc,
+    session: u64,
+) -> Result<i32, LinkError> {
+    let Some(FromSpu::Hello { version, name, assignments, generation }) = read(reader).await? else {
+        return Err(LinkError::Order("another message than a hello"));
+    };
+    let registered = if version == VERSION {
+        sc.spu_came(SpuHello { name, held: assignments, generation, session }).await
+    } else {
+        Err(format!("the SPU speaks version {version} of the link and the SC version {VERSION}"))
+    };
+    match registered {
+        Ok(spu) => write(writer, &FromSc::Welcome { spu }).await.map(|()| spu),
+        Err(reason) => {
+            write(writer, &FromSc::Refused(reason.clone())).await?;
+            Err(LinkError::Refused(reason))
+        }
+    }
+}
+
+/// Reading has a task of its own, because a half-read frame must not be dropped when something else happens.
+async fn read_all(mut reader: OwnedReadHalf, incoming: mpsc::Sender<Result<FromSpu, LinkError>>) {
+    loop {
+        let message = match read(&mut reader).await {
+            Ok(Some(message)) => Ok(message),
+            Ok(None) => Err(LinkError::Order("the end of the stream")),
+            Err(error) => Err(error),
+        };
+        let over = message.is_err();
+        if incoming.send(message).await.is_err() || over {
+            return;
+        }
+    }
+}
+
+/// What an SPU has been told so far.
+#[derive(Debug, Default)]
+struct Told {
+    generation: Option<u64>,
+    metadata: Option<Arc<Metadata>>,
+    storage_elsewhere: u64,
+    /// Retired incarnations by the revision with which they were sent, until the SPU confirms it.
+    retired: BTreeMap<u64, BTreeSet<Uuid>>,
+}
+
+struct SpuSession {
+    spu: i32,
+    sc: Sc,
+    relay: Arc<Relay>,
+    writer: OwnedWriteHalf,
+    state: watch::Receiver<Arc<State>>,
+    told: Told,
+    next_id: u64,
+    /// Operations that this SPU was asked to do.
+    waiting: BTreeMap<u64, oneshot::Sender<OffsetsAnswer>>,
+    /// Answers for this SPU from the one that leads the offsets.
+    answers: (mpsc::Sender<(u64, OffsetsAnswer)>, mpsc::Receiver<(u64, OffsetsAnswer)>),
+}
+
+impl SpuSession {
+    async fn run(
+        mut self,
+        mut incoming: mpsc::Receiver<Result<FromSpu, LinkError>>,
+        mut calls: mpsc::Receiver<OffsetsCall>,
+        tasks: &mut JoinSet<()>,
+    ) -> LinkError {
+        self.state.mark_changed();
+        loop {
+            let step = tokio::select! {
+                changed = self.state.changed() => match changed {
+                    Ok(()) => self.tell_news().await,
+                    Err(_) => Err(LinkError::Away),
+                },
+                message = incoming.recv() => match message {
+                    Some(Ok(message)) => self.hear(message, tasks).await,
+                    Some(Err(error)) => Err(error),
+                    None => Err(LinkError::Away),
+                },
+                call = calls.recv() => match call {
+                    Some(call) => self.ask(call).await,
+                    // A newer connection of the same SPU took its place.
+                    None => Err(LinkError::Order("a second connection")),
+                },
+                Some((id, answer)) = self.answers.1.recv() =>
+                    self.send(&FromSc::OffsetsAnswer { id, answer }).await,
+                Some(_) = tasks.join_next(), if tasks.len() > 1 => Ok(()),
+            };
+            if let Err(error) = step {
+                return error;
+            }
+        }
+    }
+
+    async fn send(&mut self, message: &FromSc) -> Result<(), LinkError> {
+        timeout(PATIENCE, write(&mut self.writer, message)).await.map_err(|_| LinkError::TimedOut)?
+    }
+
+    async fn tell_news(&mut self) -> Result<(), LinkError> {
+        let state = self.state.borrow_and_update().clone();
+        if let Some(settings) = &state.settings
+            && self.told.generation != Some(settings.generation)
+        {
+            self.told.generation = Some(settings.generation);
+            self.send(&FromSc::Settings(Box::new(Settings::clone(settings)))).await?;
+        }
+        // An SC that is still gathering what SPUs hold would tell them to keep nothing.
+        if state.open {
+            self.tell_view(&state).await?;
+        }
+        self.tell_storage(&state).await
+    }
+
+    async fn tell_view(&mut self, state: &State) -> Result<(), LinkError> {
+        let before = self.told.metadata.replace(state.metadata.clone());
+        if before.as_ref().is_some_and(|before| Arc::ptr_eq(before, &state.metadata)) {
+            return Ok(());
+        }
+        if let Some(change) = view_change(self.spu, before.as_deref(), &state.metadata) {
+            self.told.retired.insert(change.revision, change.retired.clone());
+            self.send(&FromSc::View(change)).await?;
+        }
+        Ok(())
+    }
+
+    async fn tell_storage(&mut self, state: &State) -> Result<(), LinkError> {
+        let elsewhere = state.partitions.values().filter(|partition| partition.leader != self.spu);
+        let bytes = elsewhere.map(|partition| u64::try_from(partition.numbers.size).unwrap_or(0)).sum();
+        let told = self.told.storage_elsewhere;
+        if told.abs_diff(bytes) <= told / STORAGE_NEWS_SHARE {
+            return Ok(());
+        }
+        self.told.storage_elsewhere = bytes;
+        self.send(&FromSc::StorageElsewhere(bytes)).await
+    }
+
+    async fn ask(&mut self, call: OffsetsCall) -> Result<(), LinkError> {
+        self.waiting.retain(|_, reply| !reply.is_closed());
+        self.next_id += 1;
+        self.waiting.insert(self.next_id, call.reply);
+        let id = self.next_id;
+        self.send(&FromSc::Offsets { id, request: call.request }).await
+    }
+
+    async fn hear(&mut self, message: FromSpu, tasks: &mut JoinSet<()>) -> Result<(), LinkError> {
+        match message {
+            FromSpu::Report(reports) => self.sc.report(self.spu, reports).await,
+            FromSpu::SettingsApplied(generation) => self.sc.settings_applied(self.spu, generation).await,
+            FromSpu::ViewApplied(revision) => self.view_applied(revision).await,
+            FromSpu::Offsets { id, request } if tasks.len() < RELAYED => {
+                let key = PartitionKey { topic: CONSUMER_OFFSETS.into(), partition: 0 };
+                let leader = self.state.borrow().partitions.get(&key).map(|partition| partition.leader);
+                let (relay, answers) = (self.relay.clone(), self.answers.0.clone());
+                tasks.spawn(async move {
+                    let answer = relay.call(leader, request).await;
+                    // A closed channel means that the SPU is gone, and with it whoever asked.
+                    let _ = answers.send((id, answer)).await;
+                });
+            }
+            FromSpu::Offsets { id, .. } => {
+                let answer = OffsetsAnswer::Failed("too many consumer offsets are on their way".into());
+                self.send(&FromSc::OffsetsAnswer { id, answer }).await?;
+            }
+            FromSpu::OffsetsAnswer { id, answer } => {
+                if let Some(reply) = self.waiting.remove(&id) {
+                    // Whoever asked may have given up.
+                    let _ = reply.send(answer);
+                }
+            }
+            FromSpu::Hello { .. } => return Err(LinkError::Order("a second hello")),
+        }
+        Ok(())
+    }
+
+    async fn view_applied(&mut self, revision: u64) {
+        let later = self.told.retired.split_off(&(revision + 1));
+        let confirmed = std::mem::replace(&mut self.told.retired, later);
+        // Of all that was sent up to then, what the SC still waits for.
+        let gone: BTreeSet<Uuid> = confirmed.into_values().flatten().collect();
+        if !gone.is_empty() {
+            self.sc.retired_gone(self.spu, gone).await;
+        }
+    }
+}
+
+/// What changed for one SPU between two moments; from nothing, the whole. `None` if it need not know.
+pub fn view_change(spu: i32, before: Option<&Metadata>, now: &Metadata) -> Option<ViewChange> {
+    let held_before = before.map(|before| super::assignments(spu, before)).unwrap_or_default();
+    let held = super::assignments(spu, now);
+    let topics = |metadata: &Metadata| -> BTreeMap<String, Uuid> {
+        metadata.topics.iter().map(|(name, topic)| (name.clone(), topic.id)).collect()
+    };
+    let retired = |metadata: &Metadata| -> BTreeSet<Uuid> {
+        let mine = metadata.retired.iter().filter(|(_, holders)| holders.contains(&spu));
+        mine.map(|(id, _)| *id).collect()
+    };
+    let (topics_before, topics_now) = (before.map(topics).unwrap_or_default(), topics(now));
+    let change = ViewChange {
+        revision: now.revision,
+        whole: before.is_none(),
+        unassigned: held_before.keys().filter(|key| !held.contains_key(key)).cloned().collect(),
+        assigned: held
+            .into_iter()
+            .filter(|(key, assignment)| held_before.get(key) != Some(assignment))
+            .map(|(_, assignment)| assignment)
+            .collect(),
+        topics_gone: topics_before.keys().filter(|name| !topics_now.contains_key(*name)).cloned().collect(),
+        topics_made: topics_now
+            .into_iter()
+            .filter(|(name, id)| topics_before.get(name) != Some(id))
+            .collect(),
+        retired: retired(now),
+    };
+    let news = change.whole
+        || !(change.assigned.is_empty()
+            && change.unassigned.is_empty()
+            && change.topics_made.is_empty()
+            && change.topics_gone.is_empty()
+            && before.map(retired).unwrap_or_default() == change.retired);
+    news.then_some(change)
+}

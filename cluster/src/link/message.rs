@@ -1,0 +1,259 @@
+//! What SC and SPU say to each other: one JSON value a frame.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cluster_settings::Settings;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::sc::topic::TopicOptions;
+
+/// Version of the messages; both sides refuse another one with a clear reason.
+pub const VERSION: u32 = 1;
+
+/// Largest frame that either side accepts.
+pub const FRAME_BYTES_MAX: usize = 16 << 20;
+
+/// A partition by its name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct PartitionKey {
+    /// Topic.
+    pub topic: String,
+    /// Index in the topic.
+    pub partition: u32,
+}
+
+impl std::fmt::Display for PartitionKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}-{}", self.topic, self.partition)
+    }
+}
+
+/// One partition that an SPU keeps a copy of. The SPU stores it durably beside the log: an SC that lost its
+/// disk is rebuilt from these.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Assignment {
+    /// Its name.
+    pub key: PartitionKey,
+    /// The topic's incarnation: a topic deleted and made again has the same name and another id, and never
+    /// sees the old one's data.
+    pub topic_id: Uuid,
+    /// Grows with every change of leader.
+    pub epoch: u32,
+    /// SPU that takes produce and consume.
+    pub leader: i32,
+    /// All SPUs with a copy, the preferred leader first.
+    pub replicas: Vec<i32>,
+    /// Whether the client chose the SPUs (for rebuilding the topic's spec).
+    pub placed_by_client: bool,
+    /// Retention, sizes, compression.
+    pub options: TopicOptions,
+}
+
+/// Everything that an SPU is told about partitions; a newer view replaces an older one whole.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct View {
+    /// The metadata's version; goes back to [`super::SpuLink::applied`].
+    pub revision: u64,
+    /// The partitions that this SPU keeps a copy of.
+    pub assignments: BTreeMap<PartitionKey, Assignment>,
+    /// Every topic of the cluster by name, with its incarnation (consumer offsets of others are void).
+    pub topics: BTreeMap<String, Uuid>,
+    /// Incarnations that were deleted: only their data may be removed from disk. What is neither assigned nor
+    /// retired is kept and not served.
+    pub retired: BTreeSet<Uuid>,
+}
+
+/// A change of a [`View`], as sent: `whole` starts from an empty one.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ViewChange {
+    /// The revision after the change.
+    pub revision: u64,
+    /// Whether the receiver forgets its old view first.
+    pub whole: bool,
+    /// New or altered assignments.
+    pub assigned: Vec<Assignment>,
+    /// Assignments that ended.
+    pub unassigned: Vec<PartitionKey>,
+    /// New topics or new incarnations.
+    pub topics_made: BTreeMap<String, Uuid>,
+    /// Topics that ended.
+    pub topics_gone: Vec<String>,
+    /// The deleted incarnations not yet confirmed by this SPU, complete at each change.
+    pub retired: BTreeSet<Uuid>,
+}
+
+/// How a copy of a partition is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReplicaState {
+    /// Takes records.
+    Online,
+    /// Serves what it has and takes no more.
+    OutOfStorage,
+    /// Its disk or log failed.
+    Failed,
+}
+
+/// How one copy stands. Sent on each change, coalesced.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplicaReport {
+    /// The partition.
+    pub key: PartitionKey,
+    /// Its incarnation; a report about an older one is ignored.
+    pub topic_id: Uuid,
+    /// Epoch of the assignment that the SPU acts on.
+    pub epoch: u32,
+    /// State.
+    pub state: ReplicaState,
+    /// First offset in the log.
+    pub base_offset: i64,
+    /// First offset not yet safe to serve.
+    pub high_watermark: i64,
+    /// First offset not yet written.
+    pub log_end: i64,
+    /// Bytes on disk.
+    pub size: u64,
+}
+
+/// An operation on consumer offsets, which live with the leader of the system topic's only partition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OffsetsRequest {
+    /// Record how far a consumer came.
+    Update {
+        /// The consumer.
+        consumer_id: String,
+        /// What it reads.
+        key: PartitionKey,
+        /// Offset of the last record that it finished.
+        offset: i64,
+    },
+    /// Forget a consumer of one partition.
+    Delete {
+        /// The consumer.
+        consumer_id: String,
+        /// What it read.
+        key: PartitionKey,
+    },
+    /// List them.
+    Fetch {
+        /// Only this consumer.
+        consumer_id: Option<String>,
+        /// Only this partition.
+        key: Option<PartitionKey>,
+    },
+}
+
+/// The answer to an [`OffsetsRequest`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OffsetsAnswer {
+    /// Done, durably.
+    Done,
+    /// The list.
+    Consumers(Vec<ConsumerOffset>),
+    /// Not done, and why, for a person.
+    Failed(String),
+}
+
+/// How far one consumer of one partition came.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConsumerOffset {
+    /// The consumer.
+    pub consumer_id: String,
+    /// What it reads.
+    pub key: PartitionKey,
+    /// Offset of the last record that it finished.
+    pub offset: i64,
+    /// Seconds since 1970.
+    pub modified: u64,
+}
+
+/// From an SPU to the SC.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FromSpu {
+    /// First message of a connection.
+    Hello {
+        /// [`VERSION`] of the SPU.
+        version: u32,
+        /// Its name, by which the settings know its id.
+        name: String,
+        /// What it holds on disk.
+        assignments: Vec<Assignment>,
+        /// Generation of the settings that it holds, 0 for none.
+        generation: u64,
+    },
+    /// The view of this revision is in force, its retired data durably forgotten.
+    ViewApplied(u64),
+    /// The settings of this generation are in force.
+    SettingsApplied(u64),
+    /// How its copies stand.
+    Report(Vec<ReplicaReport>),
+    /// Ask whichever SPU leads the consumer offsets.
+    Offsets {
+        /// Comes back with the answer.
+        id: u64,
+        /// The operation.
+        request: OffsetsRequest,
+    },
+    /// Answer to [`FromSc::Offsets`].
+    OffsetsAnswer {
+        /// Of the request.
+        id: u64,
+        /// The outcome.
+        answer: OffsetsAnswer,
+    },
+}
+
+/// From the SC to an SPU.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FromSc {
+    /// Registered.
+    Welcome {
+        /// The SPU's id.
+        spu: i32,
+    },
+    /// Not registered, and why; the SPU tries again later.
+    Refused(String),
+    /// The cluster's settings.
+    Settings(Box<Settings>),
+    /// What the SPU keeps.
+    View(ViewChange),
+    /// Bytes of log on all other SPUs, for the cluster's storage limit.
+    StorageElsewhere(u64),
+    /// An operation for the leader of the consumer offsets.
+    Offsets {
+        /// Comes back with the answer.
+        id: u64,
+        /// The operation.
+        request: OffsetsRequest,
+    },
+    /// Answer to [`FromSpu::Offsets`].
+    OffsetsAnswer {
+        /// Of the request.
+        id: u64,
+        /// The outcome.
+        answer: OffsetsAnswer,
+    },
+}
+
+impl View {
+    /// The view after a change.
+    pub fn after(&self, change: ViewChange) -> Self {
+        let mut view = if change.whole { Self::default() } else { self.clone() };
+        view.revision = change.revision;
+        for key in &change.unassigned {
+            view.assignments.remove(key);
+        }
+        for name in &change.topics_gone {
+            view.topics.remove(name);
+        }
+        view.assignments.extend(change.assigned.into_iter().map(|assignment| (assignment.key.clone(), assignment)));
+        view.topics.extend(change.topics_made);
+        view.retired = change.retired;
+        view
+    }
+}

@@ -1,0 +1,109 @@
+//! Watch streams: everything once, then each change.
+//!
+//! A stream compares the state that it sent last with the newest one, so a slow client gets fewer and larger
+//! changes, and never misses a deletion.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
+
+use crate::connection::{Close, Outbox};
+use crate::sc::state::State;
+use crate::wire::admin::{Change, Kind, update_partitions, update_spus, update_topics};
+use crate::wire::{EncodeError, Frame, Header};
+
+/// Offsets and sizes alone are not sent more often than this; everything else goes at once.
+const NUMBERS_PAUSE: Duration = Duration::from_millis(500);
+
+/// Runs until the connection ends.
+pub async fn run(
+    header: Header,
+    kind: Kind,
+    mut states: watch::Receiver<Arc<State>>,
+    outbox: Outbox,
+) -> Result<(), Close> {
+    let mut sent = states.borrow_and_update().clone();
+    if let Some(frame) = news(&header, kind, None, &sent)? {
+        outbox.send(frame).await?;
+    }
+    let mut sent_at = Instant::now();
+    loop {
+        let Some(state) = next(&mut states, sent.urgent, sent_at + NUMBERS_PAUSE).await else {
+            // The engine stopped; the connection is about to end as well.
+            return Ok(());
+        };
+        if let Some(frame) = news(&header, kind, Some(&sent), &state)? {
+            outbox.send(frame).await?;
+            sent_at = Instant::now();
+        }
+        sent = state;
+    }
+}
+
+/// The next state worth looking at: at once if more than numbers changed, else not before `numbers_from`.
+async fn next(
+    states: &mut watch::Receiver<Arc<State>>,
+    urgent: u64,
+    numbers_from: Instant,
+) -> Option<Arc<State>> {
+    states.changed().await.ok()?;
+    loop {
+        let state = states.borrow_and_update().clone();
+        if state.urgent != urgent || Instant::now() >= numbers_from {
+            return Some(state);
+        }
+        match timeout_at(numbers_from, states.changed()).await {
+            Ok(changed) => changed.ok()?,
+            Err(_) => return Some(states.borrow_and_update().clone()),
+        }
+    }
+}
+
+fn news(
+    header: &Header,
+    kind: Kind,
+    before: Option<&State>,
+    now: &State,
+) -> Result<Option<Frame>, EncodeError> {
+    let epoch = now.urgent.cast_signed();
+    match kind {
+        Kind::Topic => compare(epoch, before.map(|state| &state.topics), &now.topics)
+            .map(|change| update_topics(header, &change)),
+        Kind::Partition => compare(epoch, before.map(|state| &state.partitions), &now.partitions)
+            .map(|change| update_partitions(header, &change)),
+        Kind::Spu => compare(epoch, before.map(|state| &state.spus), &now.spus)
+            .map(|change| update_spus(header, &change)),
+        Kind::CustomSpu | Kind::SpuGroup | Kind::SmartModule | Kind::TableFormat | Kind::Mirror => None,
+    }
+    .transpose()
+}
+
+type Objects<K, V> = Arc<BTreeMap<K, Arc<V>>>;
+
+/// What to send to a client that saw `before`; without it, everything. `None` if nothing changed.
+fn compare<'a, K: Ord, V: PartialEq>(
+    epoch: i64,
+    before: Option<&'a Objects<K, V>>,
+    now: &'a Objects<K, V>,
+) -> Option<Change<'a, K, V>> {
+    let all = now.iter().map(|(key, view)| (key, &**view));
+    let Some(before) = before else {
+        return Some(Change { epoch, whole: true, updated: all.collect(), deleted: Vec::new() });
+    };
+    if Arc::ptr_eq(before, now) {
+        return None;
+    }
+    let same = |key: &K, view: &Arc<V>| before.get(key).is_some_and(|known| Arc::ptr_eq(known, view));
+    let updated: Vec<_> =
+        now.iter().filter(|(key, view)| !same(key, view)).map(|(key, view)| (key, &**view)).collect();
+    let deleted: Vec<_> = before
+        .iter()
+        .filter(|(key, _)| !now.contains_key(*key))
+        .map(|(key, view)| (key, &**view))
+        .collect();
+    let changed = !(updated.is_empty() && deleted.is_empty());
+    changed.then_some(Change { epoch, whole: false, updated, deleted })
+}

@@ -1,0 +1,67 @@
+//! Rebuilding from what SPUs hold, for an SC that lost its disk.
+
+use std::sync::Arc;
+
+use crate::link::Assignment;
+use crate::sc::metadata::{Metadata, Placement, Standing, Topic};
+use crate::sc::topic::{Replicas, TopicSpec};
+
+/// Takes over the partitions that an SPU holds and the metadata has never heard of; `None` if there are none.
+/// A higher epoch than the SPU's fences whatever the lost SC may still have told others. Where two
+/// incarnations claim one name, the one known first keeps it, and the other's data stays on its SPU, unserved.
+pub fn adopt(metadata: &Metadata, held: &[Assignment]) -> Option<Metadata> {
+    let mut next = metadata.clone();
+    for assignment in held.iter().filter(|held| !metadata.retired.contains_key(&held.topic_id)) {
+        let found = next.topics.get(&assignment.key.topic);
+        let topic = match found {
+            None => Topic {
+                id: assignment.topic_id,
+                spec: TopicSpec { replicas: shape(assignment), options: assignment.options.clone() },
+                standing: Standing::Provisioned,
+                partitions: Default::default(),
+            },
+            Some(topic) if topic.id == assignment.topic_id => Topic::clone(topic),
+            Some(_) => continue,
+        };
+        if let Some(grown) = with_partition(topic, assignment) {
+            next.topics.insert(assignment.key.topic.clone(), Arc::new(grown));
+        }
+    }
+    if next.topics == metadata.topics {
+        return None;
+    }
+    next.revision += 1;
+    Some(next)
+}
+
+fn with_partition(mut topic: Topic, held: &Assignment) -> Option<Topic> {
+    let index = held.key.partition;
+    if topic.partitions.contains_key(&index) {
+        return None;
+    }
+    let placed = Placement { epoch: held.epoch + 1, leader: held.leader, replicas: held.replicas.clone() };
+    topic.partitions.insert(index, placed);
+    let n_partitions = topic.partitions.keys().next_back().map_or(0, |last| last.saturating_add(1));
+    match &mut topic.spec.replicas {
+        Replicas::Computed { partitions, .. } => *partitions = n_partitions.max(*partitions),
+        Replicas::Assigned(map) => {
+            let holes = usize::try_from(n_partitions).unwrap_or(usize::MAX);
+            map.resize(holes.max(map.len()), held.replicas.clone());
+            if let Some(spus) = usize::try_from(index).ok().and_then(|index| map.get_mut(index)) {
+                spus.clone_from(&held.replicas);
+            }
+        }
+    }
+    Some(topic)
+}
+
+fn shape(held: &Assignment) -> Replicas {
+    if held.placed_by_client {
+        return Replicas::Assigned(Vec::new());
+    }
+    Replicas::Computed {
+        partitions: 0,
+        replication_factor: u32::try_from(held.replicas.len()).unwrap_or(u32::MAX),
+        ignore_rack: false,
+    }
+}

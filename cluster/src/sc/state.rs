@@ -1,0 +1,256 @@
+//! What the SC knows at one moment: the metadata, and what is alive. Immutable once published; whoever watches
+//! compares the snapshot it saw last with the newest one, so that nobody can miss a change or fall behind.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use cluster_settings::{PublicEndpoint, Settings};
+use uuid::Uuid;
+
+use super::decide::World;
+use super::metadata::{Metadata, Standing, Topic};
+use super::topic::TopicOptions;
+use crate::link::{PartitionKey, ReplicaReport, ReplicaState};
+
+/// One moment.
+#[derive(Debug, Clone, Default)]
+pub struct State {
+    /// The settings in force.
+    pub settings: Option<Arc<Settings>>,
+    /// What is on disk.
+    pub metadata: Arc<Metadata>,
+    /// Topics by name, as clients see them.
+    pub topics: Arc<BTreeMap<String, Arc<TopicView>>>,
+    /// Partitions by key, as clients see them.
+    pub partitions: Arc<BTreeMap<PartitionKey, Arc<PartitionView>>>,
+    /// SPUs by name, as clients see them.
+    pub spus: Arc<BTreeMap<String, Arc<SpuView>>>,
+    /// Generation of the settings that each registered SPU has in force.
+    pub settings_applied: BTreeMap<i32, u64>,
+    /// Grows when anything changes but the numbers of partitions; those may reach watchers a little later.
+    pub urgent: u64,
+    /// Whether topics may be made: false until the SPUs of an SC without a disk have said what they hold.
+    pub open: bool,
+}
+
+/// A topic as clients see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicView {
+    /// What is on disk.
+    pub topic: Arc<Topic>,
+    /// Whether its partitions all serve.
+    pub online: bool,
+}
+
+/// A partition as clients see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartitionView {
+    /// The topic's incarnation.
+    pub topic_id: Uuid,
+    /// SPU that leads.
+    pub leader: i32,
+    /// All SPUs with a copy.
+    pub replicas: Vec<i32>,
+    /// The topic's.
+    pub options: TopicOptions,
+    /// Whether it serves.
+    pub resolution: Resolution,
+    /// What the leader said last.
+    pub numbers: Numbers,
+}
+
+/// Where a log stands. -1 is unknown, as upstream has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Numbers {
+    /// First offset.
+    pub base_offset: i64,
+    /// First offset not yet safe to serve.
+    pub high_watermark: i64,
+    /// First offset not yet written.
+    pub log_end: i64,
+    /// Bytes on disk.
+    pub size: i64,
+}
+
+/// Whether a partition serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resolution {
+    /// Its leader has not opened it.
+    Offline,
+    /// It serves.
+    Online,
+    /// Its leader is away.
+    LeaderOffline,
+    /// It serves what it has.
+    OutOfStorage,
+}
+
+/// An SPU as clients see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpuView {
+    /// Id.
+    pub id: i32,
+    /// Where clients dial it.
+    pub endpoint: PublicEndpoint,
+    /// Whether it is there.
+    pub online: bool,
+}
+
+/// What the link knows: which SPUs are there and how the copies stand.
+#[derive(Debug, Clone, Default)]
+pub struct Live {
+    /// Registered SPUs.
+    pub online: BTreeSet<i32>,
+    /// The last report of each copy, by SPU; kept while the SPU is away.
+    pub reports: BTreeMap<(PartitionKey, i32), ReplicaReport>,
+}
+
+impl State {
+    /// The world for decisions.
+    pub fn world(&self, live: &Live) -> World {
+        let settings = self.settings.as_deref();
+        World {
+            spus: settings.map_or_else(Vec::new, |settings| {
+                settings.spus.iter().map(|spu| (spu.id, live.online.contains(&spu.id))).collect()
+            }),
+            partitions_limit: settings.map_or(0, |settings| settings.limits.partitions),
+        }
+    }
+
+    /// Looks at everything anew.
+    pub fn refresh(&mut self, live: &Live) {
+        let partitions = self.metadata.topics.iter().flat_map(|(name, topic)| {
+            topic.partitions.keys().map(move |index| PartitionKey { topic: name.clone(), partition: *index })
+        });
+        let partitions: BTreeMap<_, _> = partitions
+            .filter_map(|key| {
+                let view = self.partition_view(&key, live)?;
+                let known = self.partitions.get(&key).filter(|known| ***known == view).cloned();
+                Some((key, known.unwrap_or_else(|| Arc::new(view))))
+            })
+            .collect();
+        replace(&mut self.partitions, partitions);
+        let topics = self.topic_views();
+        replace(&mut self.topics, topics);
+        let spus = self.spu_views(live);
+        replace(&mut self.spus, spus);
+        self.urgent += 1;
+    }
+
+    /// Looks anew at these partitions only, and their topics if one began or ceased to serve.
+    pub fn refresh_partitions<'a>(&mut self, keys: impl Iterator<Item = &'a PartitionKey>, live: &Live) {
+        let mut resolution_changed = false;
+        for key in keys {
+            let Some(view) = self.partition_view(key, live) else { continue };
+            let known = self.partitions.get(key);
+            if known.is_some_and(|known| **known == view) {
+                continue;
+            }
+            resolution_changed |= known.is_none_or(|known| known.resolution != view.resolution);
+            Arc::make_mut(&mut self.partitions).insert(key.clone(), Arc::new(view));
+        }
+        if resolution_changed {
+            let topics = self.topic_views();
+            replace(&mut self.topics, topics);
+            self.urgent += 1;
+        }
+    }
+
+    fn partition_view(&self, key: &PartitionKey, live: &Live) -> Option<PartitionView> {
+        let topic = self.metadata.topics.get(&key.topic)?;
+        let placed = topic.partitions.get(&key.partition)?;
+        let report = live
+            .reports
+            .get(&(key.clone(), placed.leader))
+            .filter(|report| report.topic_id == topic.id);
+        Some(PartitionView {
+            topic_id: topic.id,
+            leader: placed.leader,
+            replicas: placed.replicas.clone(),
+            options: topic.spec.options.clone(),
+            resolution: resolution(live.online.contains(&placed.leader), placed.epoch, report),
+            numbers: report.map_or(Numbers::UNKNOWN, Numbers::from),
+        })
+    }
+
+    fn topic_views(&self) -> BTreeMap<String, Arc<TopicView>> {
+        let view = |(name, topic): (&String, &Arc<Topic>)| {
+            let serves = |index: &u32| {
+                let key = PartitionKey { topic: name.clone(), partition: *index };
+                self.partitions.get(&key).is_some_and(|partition| partition.resolution.serves())
+            };
+            let online =
+                topic.standing == Standing::Provisioned && topic.partitions.keys().all(serves);
+            let known = self
+                .topics
+                .get(name)
+                .filter(|known| known.online == online && Arc::ptr_eq(&known.topic, topic));
+            let view = known.cloned().unwrap_or_else(|| Arc::new(TopicView { topic: topic.clone(), online }));
+            (name.clone(), view)
+        };
+        self.metadata.topics.iter().map(view).collect()
+    }
+
+    fn spu_views(&self, live: &Live) -> BTreeMap<String, Arc<SpuView>> {
+        let Some(settings) = self.settings.as_deref() else { return BTreeMap::new() };
+        let view = |spu: &cluster_settings::SpuEntry| {
+            let view = SpuView {
+                id: spu.id,
+                endpoint: settings.public_endpoint.clone(),
+                online: live.online.contains(&spu.id),
+            };
+            let known = self.spus.get(&spu.name).filter(|known| ***known == view).cloned();
+            (spu.name.clone(), known.unwrap_or_else(|| Arc::new(view)))
+        };
+        settings.spus.iter().map(view).collect()
+    }
+
+    /// Bytes of log over all SPUs.
+    pub fn storage_bytes(&self) -> u64 {
+        self.partitions.values().map(|partition| u64::try_from(partition.numbers.size).unwrap_or(0)).sum()
+    }
+}
+
+/// A map that did not change stays the same allocation, by which watchers see at once that it did not.
+fn replace<K: Ord, V>(known: &mut Arc<BTreeMap<K, Arc<V>>>, new: BTreeMap<K, Arc<V>>) {
+    let same = known.len() == new.len()
+        && known.iter().zip(&new).all(|(known, new)| known.0 == new.0 && Arc::ptr_eq(known.1, new.1));
+    if !same {
+        *known = Arc::new(new);
+    }
+}
+
+fn resolution(leader_online: bool, epoch: u32, report: Option<&ReplicaReport>) -> Resolution {
+    match report {
+        _ if !leader_online => Resolution::LeaderOffline,
+        Some(report) if report.epoch == epoch => match report.state {
+            ReplicaState::Online => Resolution::Online,
+            ReplicaState::OutOfStorage => Resolution::OutOfStorage,
+            ReplicaState::Failed => Resolution::Offline,
+        },
+        Some(_) | None => Resolution::Offline,
+    }
+}
+
+impl Resolution {
+    /// Whether consumers can read.
+    pub fn serves(self) -> bool {
+        matches!(self, Self::Online | Self::OutOfStorage)
+    }
+}
+
+impl Numbers {
+    /// Before the first report. The size is 0 because the published CLI takes a negative one for a failure.
+    pub const UNKNOWN: Self = Self { base_offset: 0, high_watermark: -1, log_end: -1, size: 0 };
+}
+
+impl From<&ReplicaReport> for Numbers {
+    fn from(report: &ReplicaReport) -> Self {
+        Self {
+            base_offset: report.base_offset,
+            high_watermark: report.high_watermark,
+            log_end: report.log_end,
+            size: i64::try_from(report.size).unwrap_or(i64::MAX),
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! The SC's files: the metadata and the last settings, each a document that is there whole or not at all.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use cluster_settings::Settings;
+use cluster_storage::disk::{Disk, RealDisk};
+use cluster_storage::{OpenError, document};
+use serde::Serialize;
+
+use super::metadata::Metadata;
+
+/// Versions of the two documents that this build writes, and the newest that it reads.
+const METADATA_VERSION: u32 = 1;
+const SETTINGS_VERSION: u32 = 1;
+
+/// The files cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// What is on disk is damaged or from a newer version.
+    #[error("cannot use the SC's files: {0}")]
+    Open(#[from] OpenError),
+    /// The disk does not take it.
+    #[error("cannot write {path}: {source}")]
+    Write {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// The SC's folder.
+#[derive(Clone)]
+pub struct Store {
+    dir: PathBuf,
+    disk: Arc<dyn Disk>,
+}
+
+impl Store {
+    /// The store in this folder, which is made if it is missing.
+    pub fn open(dir: PathBuf) -> Result<Self, StoreError> {
+        let disk = Arc::new(RealDisk);
+        disk.create_dir(&dir).map_err(|source| StoreError::Write { path: dir.clone(), source })?;
+        Ok(Self { dir, disk })
+    }
+
+    /// The metadata; `None` if there never was any, or its disk was lost.
+    pub fn metadata(&self) -> Result<Option<Metadata>, StoreError> {
+        Ok(document::load_json(&*self.disk, &self.metadata_path(), METADATA_VERSION)?)
+    }
+
+    /// The last settings.
+    pub fn settings(&self) -> Result<Option<Settings>, StoreError> {
+        Ok(document::load_json(&*self.disk, &self.settings_path(), SETTINGS_VERSION)?)
+    }
+
+    /// Keeps the metadata; it survives a power cut when this returns.
+    pub async fn save_metadata(&self, metadata: Arc<Metadata>) -> Result<(), StoreError> {
+        self.save(self.metadata_path(), METADATA_VERSION, metadata).await
+    }
+
+    /// Keeps the settings.
+    pub async fn save_settings(&self, settings: Settings) -> Result<(), StoreError> {
+        self.save(self.settings_path(), SETTINGS_VERSION, Arc::new(settings)).await
+    }
+
+    async fn save<T: Serialize + Send + Sync + 'static>(
+        &self,
+        path: PathBuf,
+        version: u32,
+        value: Arc<T>,
+    ) -> Result<(), StoreError> {
+        let disk = Arc::clone(&self.disk);
+        let target = path.clone();
+        let written =
+            tokio::task::spawn_blocking(move || document::save_json(&*disk, &target, version, &*value)).await;
+        let written = written.unwrap_or_else(|panic| Err(std::io::Error::other(panic)));
+        written.map_err(|source| StoreError::Write { path, source })
+    }
+
+    fn metadata_path(&self) -> PathBuf {
+        self.in_dir("metadata")
+    }
+
+    fn settings_path(&self) -> PathBuf {
+        self.in_dir("settings")
+    }
+
+    fn in_dir(&self, name: &str) -> PathBuf {
+        Path::join(&self.dir, name)
+    }
+}
+
+#[cfg(test)]
+mod tests;
