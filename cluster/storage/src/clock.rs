@@ -23,3 +23,21 @@ impl Clock for SystemClock {
             .map_or(0, |elapsed| i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX))
     }
 }
+
+/// A clock whose hands are moved by a test.
+#[cfg(test)]
+pub(crate) struct ManualClock(pub(crate) std::sync::atomic::AtomicI64);
+
+#[cfg(test)]
+impl ManualClock {
+    pub(crate) fn advance(&self, ms: i64) {
+        self.0.fetch_add(ms, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+impl Clock for ManualClock {
+    fn now_ms(&self) -> i64 {
+        self.0.load(std::sync::atomic::Ordering::Relaxed)
+    }
+}

@@ -128,8 +128,16 @@ impl Store {
         remove_if_there(&*self.disk, &doomed)
     }
 
-    fn list_now(&self) -> Result<Vec<PartitionName>, OpenError> {
+    /// Makes the folder, durably, if its parent is there already.
+    pub(crate) fn make_root(&self) -> Result<(), OpenError> {
         self.disk.create_dir(&self.root).map_err(OpenError::io(&*self.root))?;
+        let parent = self.root.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let parent = parent.unwrap_or(Path::new("."));
+        self.disk.sync_dir(parent).map_err(OpenError::io(parent))
+    }
+
+    fn list_now(&self) -> Result<Vec<PartitionName>, OpenError> {
+        self.make_root()?;
         let mut names = Vec::new();
         for folder in self.disk.list(&self.root).map_err(OpenError::io(&*self.root))? {
             let path = self.root.join(&folder);

@@ -34,6 +34,10 @@ impl Log {
             }
             Err(error) => return Err(OpenError::io(&folder)(error)),
         };
+        // A name that can be seen may not be durable yet, if a sync failed and this follows in the same boot.
+        for named in [folder.as_path(), folder.parent().unwrap_or(&folder)] {
+            store.disk.sync_dir(named).map_err(OpenError::io(named))?;
+        }
         let bases = tidy(&store, &folder, &names)?;
         let Some((&last, closed)) = bases.split_last() else {
             return Err(damaged(&folder, 0, "the partition's folder holds no log file".into()));
@@ -56,13 +60,13 @@ impl Log {
 /// segment is never taken for a new partition.
 fn make_folder(store: &Store, folder: &Path, leader_epoch: i32) -> Result<(), OpenError> {
     let disk = &*store.disk;
-    let (unnamed, parent) = (new_folder(folder), folder.parent().unwrap_or(folder));
+    let unnamed = new_folder(folder);
+    store.make_root()?;
     remove_if_there(disk, &unnamed)?;
     disk.create_dir(&unnamed).map_err(OpenError::io(&unnamed))?;
     let identity = Identity { base: 0, created_ms: store.clock.now_ms(), leader_epoch };
     segment::create(disk, &unnamed, identity).map_err(not_created(&unnamed))?;
-    disk.rename(&unnamed, folder).map_err(OpenError::io(folder))?;
-    disk.sync_dir(parent).map_err(OpenError::io(parent))
+    disk.rename(&unnamed, folder).map_err(OpenError::io(folder))
 }
 
 /// Removes what a crash left half made; returns the base offsets of the segments, in order.
