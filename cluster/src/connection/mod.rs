@@ -20,3 +20,6 @@ pub use listen::{ListenAddress, ListenError, Listener};
 pub use outbox::{Closed, Outbox, Room};
 pub use requests::{Close, Service, Work};
 pub use session::Session;
+
+#[cfg(test)]
+pub(crate) mod tests;
