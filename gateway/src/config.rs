@@ -1,0 +1,228 @@
+//! The configuration file: TOML, unknown keys refused, every key but three with a default.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+/// What the gateway is told by its operator.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Address of the public port; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Where the bound `host:port` is written, for those who chose port 0.
+    #[serde(default)]
+    pub address_file: Option<PathBuf>,
+    /// File with the database URL of the role `cloud_gateway`.
+    pub database_url_file: PathBuf,
+    /// Where the last table is kept, so that a start without Postgres serves everyone.
+    pub table_file: PathBuf,
+    /// This gateway's name in the `usage` table. No two running gateways may share one.
+    #[serde(default = "default_name")]
+    pub name: String,
+    /// Address of `/metrics` and `/healthz`; absent means neither is served.
+    #[serde(default)]
+    pub metrics_listen: Option<SocketAddr>,
+    /// Where the bound address of `metrics_listen` is written.
+    #[serde(default)]
+    pub metrics_address_file: Option<PathBuf>,
+
+    /// Time from accept to a whole hello.
+    #[serde(default = "default_handshake_timeout_ms")]
+    pub handshake_timeout_ms: u64,
+    /// Time to connect to a cluster's server and hand it the hello.
+    #[serde(default = "default_connect_timeout_ms")]
+    pub connect_timeout_ms: u64,
+    /// Time without a byte in either direction after which a connection is cut; 0 means never, because a
+    /// consumer that waits for records is silent for as long as its topic is.
+    #[serde(default)]
+    pub idle_timeout_s: u64,
+    /// Time for which one side may refuse to take bytes that wait for it.
+    #[serde(default = "default_write_timeout_s")]
+    pub write_timeout_s: u64,
+    /// Time without a byte after one side has said that it sends no more.
+    #[serde(default = "default_half_close_timeout_s")]
+    pub half_close_timeout_s: u64,
+
+    /// Connections in all; 0 means as many as the open-file limit carries.
+    #[serde(default)]
+    pub max_connections: usize,
+    /// Connections that have not sent a whole hello. The oldest gives way to the newest.
+    #[serde(default = "default_max_half_open")]
+    pub max_half_open: usize,
+    /// The same for one client address.
+    #[serde(default = "default_max_half_open_per_address")]
+    pub max_half_open_per_address: u32,
+    /// Connections of one client address (IPv6: of one /64).
+    #[serde(default = "default_max_connections_per_address")]
+    pub max_connections_per_address: u32,
+    /// New connections per second of one client address, in the long run.
+    #[serde(default = "default_rate_per_address")]
+    pub new_connections_per_second_per_address: u32,
+    /// How many of them may come at once.
+    #[serde(default = "default_burst_per_address")]
+    pub new_connections_burst_per_address: u32,
+    /// New connections per second of one cluster, in the long run.
+    #[serde(default = "default_rate_per_cluster")]
+    pub new_connections_per_second_per_cluster: u32,
+    /// How many of them may come at once.
+    #[serde(default = "default_burst_per_cluster")]
+    pub new_connections_burst_per_cluster: u32,
+    /// Large copy buffers (64 KiB each) for connections that move bytes right now. Beyond them small ones
+    /// serve, so that nobody waits for memory.
+    #[serde(default = "default_buffers")]
+    pub copy_buffers: usize,
+}
+
+fn default_name() -> String {
+    "local".to_owned()
+}
+fn default_handshake_timeout_ms() -> u64 {
+    5_000
+}
+fn default_connect_timeout_ms() -> u64 {
+    2_000
+}
+fn default_write_timeout_s() -> u64 {
+    600
+}
+fn default_half_close_timeout_s() -> u64 {
+    30
+}
+fn default_max_half_open() -> usize {
+    10_000
+}
+fn default_max_half_open_per_address() -> u32 {
+    500
+}
+fn default_max_connections_per_address() -> u32 {
+    2_000
+}
+fn default_rate_per_address() -> u32 {
+    200
+}
+fn default_burst_per_address() -> u32 {
+    1_000
+}
+fn default_rate_per_cluster() -> u32 {
+    200
+}
+fn default_burst_per_cluster() -> u32 {
+    500
+}
+fn default_buffers() -> usize {
+    256
+}
+
+/// Why a configuration is not usable. Each tells the operator what to change.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file could not be read.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// The file named on the command line.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file is not TOML of the expected shape.
+    #[error("{path} is not a gateway configuration: {source}")]
+    Parse {
+        /// The file named on the command line.
+        path: PathBuf,
+        /// Where and why.
+        source: Box<toml::de::Error>,
+    },
+    /// A value is outside what works.
+    #[error("{key} must be {expected}")]
+    Value {
+        /// The key.
+        key: &'static str,
+        /// What it may be.
+        expected: &'static str,
+    },
+}
+
+impl Config {
+    /// Reads and checks the file.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        Self::parse(&text).map_err(|error| match error {
+            ConfigError::Parse { source, .. } => ConfigError::Parse { path: path.to_owned(), source },
+            other => other,
+        })
+    }
+
+    /// Reads and checks the text of a configuration file.
+    pub fn parse(text: &str) -> Result<Self, ConfigError> {
+        let config: Self = toml::from_str(text)
+            .map_err(|source| ConfigError::Parse { path: PathBuf::new(), source: Box::new(source) })?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let positive = "at least 1";
+        let at_least_one = [
+            ("handshake_timeout_ms", self.handshake_timeout_ms),
+            ("connect_timeout_ms", self.connect_timeout_ms),
+            ("write_timeout_s", self.write_timeout_s),
+            ("half_close_timeout_s", self.half_close_timeout_s),
+            ("max_half_open", self.max_half_open as u64),
+            ("max_half_open_per_address", self.max_half_open_per_address.into()),
+            ("max_connections_per_address", self.max_connections_per_address.into()),
+            ("new_connections_per_second_per_address", self.new_connections_per_second_per_address.into()),
+            ("new_connections_burst_per_address", self.new_connections_burst_per_address.into()),
+            ("new_connections_per_second_per_cluster", self.new_connections_per_second_per_cluster.into()),
+            ("new_connections_burst_per_cluster", self.new_connections_burst_per_cluster.into()),
+        ];
+        if let Some((key, _)) = at_least_one.into_iter().find(|(_, value)| *value == 0) {
+            return Err(ConfigError::Value { key, expected: positive });
+        }
+        if self.name.is_empty() || self.name.len() > 63 {
+            return Err(ConfigError::Value { key: "name", expected: "1 to 63 bytes long" });
+        }
+        Ok(())
+    }
+
+    /// Time from accept to a whole hello.
+    pub fn handshake_timeout(&self) -> Duration {
+        Duration::from_millis(self.handshake_timeout_ms)
+    }
+
+    /// Time to reach a cluster's server.
+    pub fn connect_timeout(&self) -> Duration {
+        Duration::from_millis(self.connect_timeout_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEAST: &str = "listen = '127.0.0.1:0'\ndatabase_url_file = '/d'\ntable_file = '/t'\n";
+
+    #[test]
+    fn three_keys_are_enough() {
+        let config = Config::parse(LEAST).unwrap();
+        assert_eq!(config.name, "local");
+        assert_eq!(config.handshake_timeout(), Duration::from_secs(5));
+        assert_eq!(config.idle_timeout_s, 0);
+    }
+
+    #[test]
+    fn an_unknown_key_or_a_useless_value_is_refused_by_name() {
+        for (line, word) in [
+            ("max_conections = 5", "max_conections"),
+            ("handshake_timeout_ms = 0", "handshake_timeout_ms"),
+            ("new_connections_burst_per_cluster = 0", "new_connections_burst_per_cluster"),
+            ("name = ''", "name"),
+        ] {
+            let error = Config::parse(&format!("{LEAST}{line}\n")).unwrap_err().to_string();
+            assert!(error.contains(word), "{line}: {error}");
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! From an address to a connected server.
+
+use std::io;
+use std::time::Duration;
+
+use tokio::net::{TcpStream, UnixStream, lookup_host};
+use tokio::time::{sleep, timeout};
+
+use super::socket::prepare_client;
+use crate::routes::Address;
+
+/// First wait after a listener's queue was full; doubles up to [`LONGEST_WAIT`].
+const FIRST_WAIT: Duration = Duration::from_millis(1);
+const LONGEST_WAIT: Duration = Duration::from_millis(50);
+
+/// A connected server.
+#[derive(Debug)]
+pub enum BackendStream {
+    /// Over the network.
+    Tcp(TcpStream),
+    /// On this machine.
+    Unix(UnixStream),
+}
+
+/// Why a server was not reached; the client is refused at once either way.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// It did not answer in time.
+    #[error("the server did not answer in time")]
+    Late,
+    /// Nobody listens there, or the way is barred.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// Connects within `patience`.
+pub async fn connect(address: &Address, patience: Duration) -> Result<BackendStream, ConnectError> {
+    let connected = async {
+        match address {
+            Address::Unix(path) => {
+                let mut wait = FIRST_WAIT;
+                loop {
+                    match UnixStream::connect(path).await {
+                        // A full queue of a Unix listener is an error to try again, not a wait.
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                            sleep(wait).await;
+                            wait = (wait * 2).min(LONGEST_WAIT);
+                        }
+                        outcome => return outcome.map(BackendStream::Unix),
+                    }
+                }
+            }
+            Address::Tcp { host, port } => {
+                // Resolves only what the runtime wrote into the table, never what a client said.
+                let mut last = io::Error::from(io::ErrorKind::NotFound);
+                for candidate in lookup_host((host.as_str(), *port)).await? {
+                    match TcpStream::connect(candidate).await {
+                        Ok(stream) => {
+                            prepare_client(&stream)?;
+                            return Ok(BackendStream::Tcp(stream));
+                        }
+                        Err(error) => last = error,
+                    }
+                }
+                Err(last)
+            }
+        }
+    };
+    match timeout(patience, connected).await {
+        Ok(outcome) => Ok(outcome?),
+        Err(_) => Err(ConnectError::Late),
+    }
+}

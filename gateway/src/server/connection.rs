@@ -1,0 +1,140 @@
+//! The life of one connection.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
+use tracing::debug;
+
+use super::Gateway;
+use crate::hello::refuse::refuse;
+use crate::hello::{Hello, read_hello};
+use crate::limits::{AddressPermit, HalfOpenPlace, Place};
+use crate::observe::Refusal;
+use crate::relay::{BackendStream, Socket, connect, prepare_client, proxy_header, relay};
+use crate::routes::OpenConnection;
+
+/// What a connection holds from accept on.
+pub struct Places {
+    pub address: AddressPermit,
+    pub half_open: HalfOpenPlace,
+    pub _connection: Place,
+    pub _socket: Place,
+}
+
+/// A connection whose server has the hello.
+struct Routed {
+    open: OpenConnection,
+    backend: BackendStream,
+    _socket: Place,
+}
+
+/// Serves one client until one of the two ends, the route goes, or the gateway stops.
+pub async fn serve(gateway: Arc<Gateway>, client: TcpStream, peer: SocketAddr, places: Places) {
+    let Places { mut address, half_open, _connection, _socket } = places;
+    // Each stage is boxed, so that a connection costs only the stage that it is in.
+    let hello = Box::pin(hello_of(&gateway, &client, &half_open)).await;
+    address.hello_is_whole();
+    drop(half_open);
+    let routed = match hello {
+        Ok(hello) => Box::pin(route(&gateway, &client, peer, hello)).await,
+        Err(why) => Err(why),
+    };
+    match routed {
+        Ok(routed) => {
+            gateway.counters.count_routed();
+            Box::pin(pass(&gateway, client, routed)).await;
+        }
+        Err(why) => {
+            debug!(client = %peer, reason = why.word(), "refused");
+            gateway.counters.count_refused(why);
+            refuse(client);
+        }
+    }
+}
+
+async fn hello_of(gateway: &Gateway, client: &TcpStream, place: &HalfOpenPlace) -> Result<Hello, Refusal> {
+    tokio::select! {
+        hello = read_hello(client, Instant::now(), gateway.config.handshake_timeout()) => Ok(hello?),
+        () = place.evicted() => Err(Refusal::Evicted),
+        () = gateway.stop.cancelled() => Err(Refusal::Stopping),
+    }
+}
+
+/// From a name to a server that has the hello.
+async fn route(
+    gateway: &Gateway,
+    client: &TcpStream,
+    peer: SocketAddr,
+    hello: Hello,
+) -> Result<Routed, Refusal> {
+    let route = gateway.routes.table().get(&hello.name).cloned().ok_or(Refusal::Unknown)?;
+    let open = route.admit(gateway.cluster_rate(), std::time::Instant::now())?;
+    let make_room = || gateway.half_open.evict_oldest();
+    let socket = gateway.sockets.take(make_room).ok_or(Refusal::Full)?;
+    let local = client.local_addr().map_err(|_| Refusal::Gone)?;
+    prepare_client(client).map_err(|_| Refusal::Gone)?;
+    let mut first = proxy_header(peer, local);
+    first.extend_from_slice(&hello.bytes);
+    let greeted = async {
+        let mut backend = connect(&route.backend.address, gateway.config.connect_timeout())
+            .await
+            .inspect_err(|reason| {
+                debug!(cluster = %route.cluster.id, address = %route.backend.address, %reason, "not reached");
+            })
+            .map_err(|_| Refusal::Unreachable)?;
+        // The address may have changed hands while it was called: not a byte goes to a cut route.
+        if route.backend.cut.is_cancelled() {
+            return Err(Refusal::Cut);
+        }
+        let sent = match &mut backend {
+            BackendStream::Tcp(stream) => {
+                timeout(gateway.config.connect_timeout(), stream.write_all(&first)).await
+            }
+            BackendStream::Unix(stream) => {
+                timeout(gateway.config.connect_timeout(), stream.write_all(&first)).await
+            }
+        };
+        if matches!(sent, Ok(Ok(()))) { Ok(backend) } else { Err(Refusal::Unreachable) }
+    };
+    let backend = tokio::select! {
+        biased;
+        () = route.backend.cut.cancelled() => return Err(Refusal::Cut),
+        () = gateway.stop.cancelled() => return Err(Refusal::Stopping),
+        backend = greeted => backend?,
+    };
+    let usage = &route.cluster.usage;
+    usage.opened.fetch_add(1, Ordering::Relaxed);
+    usage.bytes_in.fetch_add(hello.bytes.len() as u64, Ordering::Relaxed);
+    Ok(Routed { open, backend, _socket: socket })
+}
+
+async fn pass(gateway: &Gateway, client: TcpStream, routed: Routed) {
+    let Routed { open, backend, _socket } = routed;
+    match backend {
+        BackendStream::Tcp(backend) => pass_to(gateway, client, backend, &open).await,
+        BackendStream::Unix(backend) => pass_to(gateway, client, backend, &open).await,
+    }
+    // Both sockets are closed: whoever waits for this route to be empty may go on.
+    drop(open);
+}
+
+async fn pass_to<B: Socket>(gateway: &Gateway, client: TcpStream, backend: B, open: &OpenConnection) {
+    let route = &open.route;
+    let relayed =
+        relay(&client, &backend, &route.cluster.usage, &gateway.buffers, gateway.patience(), &gateway.stop);
+    let ended = tokio::select! {
+        biased;
+        () = route.backend.cut.cancelled() => None,
+        () = gateway.abort.cancelled() => Some(crate::relay::Ended::Stopping),
+        ended = relayed => Some(ended),
+    };
+    if ended.is_none() {
+        client.reset_on_close();
+        backend.reset_on_close();
+    }
+    gateway.counters.count_ended(ended);
+}
