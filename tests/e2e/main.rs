@@ -1,1 +1,18 @@
+//! Everything that Fluvio Cloud promises, tried from outside on the built programs.
 
+mod bad_certificates; // CSRs and certificates that must open nothing
+mod bad_forms; // weak passwords, taken addresses, used links, foreign CSRF tokens
+mod bad_frames; // lengths, records, names and offsets that lie
+mod bad_hellos; // server names that no honest client sends
+mod browser; // sign-up to consume in Chromium, with a picture of every page
+mod chaos; // kill -9 of each program under load, and of the machine's one process
+mod command_line; // `fluvio` and `fluvio cloud …` as a person types them
+mod isolation; // five tenants, every ordered pair, on every way in
+mod limits; // quotas, floods, and the others who must not notice
+mod main_job; // sign-up to the first record, every codec, isolation, offset and partition
+mod planted; // acknowledging before fsync, planted in a copy, is caught
+mod power_cuts; // the disk as it was at the instant of the cut
+mod promises; // every promise names a test that exists
+mod python; // the published wheel: login, produce, consume
+mod revocation; // a revoked certificate is cut off, also mid-stream
+mod topics; // what the SC accepts, refuses and says about topics

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use crate::guard::Guard;
 use crate::processes::{self, Process};
 use crate::programs;
-use crate::wait::until_blocking;
+use crate::wait::{self, until_blocking};
 
 /// From start to ready; a debug build on a busy machine included.
 const READY_WITHIN: Duration = Duration::from_secs(60);
@@ -26,6 +26,14 @@ pub struct Ready {
     pub gateway: String,
     pub pid: i32,
     pub postgres_socket_dir: Option<PathBuf>,
+}
+
+/// What a cluster may not exceed.
+#[derive(Debug, Clone, Copy)]
+pub enum Limit {
+    Storage,
+    Partitions,
+    Connections,
 }
 
 /// A running cloud.
@@ -190,6 +198,37 @@ impl Cloud {
             .output()?;
         ensure!(output.status.success(), "operator grant: {}", String::from_utf8_lossy(&output.stderr));
         Ok(())
+    }
+
+    /// The database as its owner sees it, for what no person can do: ageing a link, lowering a limit.
+    pub async fn database(&self) -> anyhow::Result<sqlx::PgConnection> {
+        let url = std::fs::read_to_string(self.state().join("secrets/owner.database-url"))?;
+        let options: sqlx::postgres::PgConnectOptions = url.trim().parse()?;
+        Ok(sqlx::ConnectOptions::connect(&options).await?)
+    }
+
+    /// Changes one of a cluster's limits, as an operator's statement would.
+    pub async fn db_set_limit(&self, cluster: &str, limit: Limit, value: i64) -> anyhow::Result<()> {
+        let statement = match limit {
+            Limit::Storage => "UPDATE clusters SET max_storage_bytes = $2, generation = generation + 1 WHERE id = $1::uuid",
+            Limit::Partitions => "UPDATE clusters SET max_partitions = $2::int, generation = generation + 1 WHERE id = $1::uuid",
+            Limit::Connections => {
+                "UPDATE clusters SET max_connections = $2::int, generation = generation + 1 WHERE id = $1::uuid"
+            }
+        };
+        let mut database = self.database().await?;
+        let changed = sqlx::query(statement).bind(cluster).bind(value).execute(&mut database).await?;
+        ensure!(changed.rows_affected() == 1, "there is no cluster {cluster}");
+        wait::until("the limit is in force", Duration::from_secs(20), async || {
+            let row: (i64, i64) = sqlx::query_as(
+                "SELECT generation, observed_generation FROM clusters JOIN cluster_status ON cluster_id = id WHERE id = $1::uuid",
+            )
+            .bind(cluster)
+            .fetch_one(&mut database)
+            .await?;
+            Ok((row.1 >= row.0).then_some(()))
+        })
+        .await
     }
 
     /// The end of a log, for the message of a failure.

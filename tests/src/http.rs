@@ -1,6 +1,7 @@
 //! A small HTTP/1.1 client for loopback: one connection a request, cookies kept, nothing hidden.
 
 use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -10,7 +11,7 @@ use hyper::body::Incoming;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use tokio::net::TcpStream;
+use tokio::net::TcpSocket;
 
 /// No answer takes longer, a queue for password hashing included.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
@@ -89,16 +90,24 @@ impl Answer {
     }
 }
 
-/// Sends the request to `base` (`http://host:port`) with these cookies; the body of the answer is still to be read.
-pub async fn open(
-    base: &str,
-    ask: Ask,
-    cookies: &BTreeMap<String, String>,
-) -> anyhow::Result<Response<Incoming>> {
+/// Who is calling: the cookies of a browser, and an address of loopback's network that is the caller's own, so
+/// that limits by address see as many people as there are.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    pub address: Ipv4Addr,
+    pub cookies: BTreeMap<String, String>,
+}
+
+/// Sends the request to `base` (`http://host:port`); the body of the answer is still to be read.
+pub async fn open(base: &str, ask: Ask, caller: &Caller) -> anyhow::Result<Response<Incoming>> {
     let host = base.strip_prefix("http://").context("only plain HTTP on loopback is spoken here")?;
-    let stream = TcpStream::connect(host).await.with_context(|| format!("cannot reach {host}"))?;
+    let to: SocketAddr = host.replace("localhost", "127.0.0.1").parse().with_context(|| format!("{host} is no address"))?;
+    let socket = TcpSocket::new_v4()?;
+    socket.bind(SocketAddr::from((caller.address, 0)))?;
+    let stream = socket.connect(to).await.with_context(|| format!("cannot reach {host}"))?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
+    let cookies = &caller.cookies;
     let mut request = Request::builder().method(ask.method).uri(&ask.path).header("host", host);
     if !cookies.is_empty() {
         let text: Vec<String> = cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
@@ -111,10 +120,10 @@ pub async fn open(
 }
 
 /// Sends the request and reads the whole answer.
-pub async fn send(base: &str, ask: Ask, cookies: &BTreeMap<String, String>) -> anyhow::Result<Answer> {
+pub async fn send(base: &str, ask: Ask, caller: &Caller) -> anyhow::Result<Answer> {
     let what = format!("{} {}", ask.method, ask.path);
     let work = async {
-        let (parts, body) = open(base, ask, cookies).await?.into_parts();
+        let (parts, body) = open(base, ask, caller).await?.into_parts();
         let body = body.collect().await?.to_bytes();
         anyhow::Ok(Answer { status: parts.status, headers: parts.headers, body })
     };

@@ -4,6 +4,7 @@
 //! - [`cloud`]: an embedded cloud in a folder of its own, which never outlives its test process;
 //! - [`visitor`], [`person`], [`tenant`]: the actors, each with what it may do and no more;
 //! - [`raw`], [`wire`], [`hello`]: bytes no honest client would send;
+//! - [`node`]: one cluster process by itself, on a disk that the test holds;
 //! - [`oracle`]: what was acknowledged, and whether all of it is still there;
 //! - [`chromium`], [`python`]: clients that nobody here wrote.
 
@@ -16,6 +17,7 @@ pub mod floor;
 pub mod guard;
 pub mod hello;
 pub mod http;
+pub mod node;
 pub mod oracle;
 pub mod person;
 pub mod processes;

@@ -1,19 +1,22 @@
 //! Somebody without an account: a browser's cookies and nothing else.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, ensure};
 use hyper::Method;
+use rand::RngExt;
 use serde_json::Value;
 
 use crate::cloud::Cloud;
-use crate::http::{self, Answer, Ask};
+use crate::http::{self, Answer, Ask, Caller};
 
 /// An HTTP client with a cookie jar, and a bearer token when it was given one.
 #[derive(Debug)]
 pub struct Visitor {
     pub base: String,
+    address: Ipv4Addr,
     cookies: Mutex<BTreeMap<String, String>>,
     bearer: Option<String>,
 }
@@ -39,12 +42,15 @@ impl Visitor {
 
     pub fn at(portal: &str) -> Visitor {
         let base = portal.trim_end_matches('/').to_string();
-        Visitor { base, cookies: Mutex::default(), bearer: None }
+        let [b, c, d] = rand::rng().random::<[u8; 3]>();
+        let address = Ipv4Addr::new(127, b.max(1), c, d.clamp(1, 254));
+        Visitor { base, address, cookies: Mutex::default(), bearer: None }
     }
 
     /// The same portal, with a token and without cookies.
     pub fn with_token(&self, token: &str) -> Visitor {
-        Visitor { base: self.base.clone(), cookies: Mutex::default(), bearer: Some(token.to_string()) }
+        let (base, address) = (self.base.clone(), self.address);
+        Visitor { base, address, cookies: Mutex::default(), bearer: Some(token.to_string()) }
     }
 
     pub fn cookies(&self) -> BTreeMap<String, String> {
@@ -55,12 +61,16 @@ impl Visitor {
         *self.cookies.lock().unwrap_or_else(PoisonError::into_inner) = cookies;
     }
 
+    pub fn caller(&self) -> Caller {
+        Caller { address: self.address, cookies: self.cookies() }
+    }
+
     /// Sends a request with this visitor's cookies and token, and keeps the cookies it is given.
     pub async fn ask(&self, mut ask: Ask) -> anyhow::Result<Answer> {
         if let Some(token) = &self.bearer {
             ask = ask.header("authorization", &format!("Bearer {token}"));
         }
-        let answer = http::send(&self.base, ask, &self.cookies()).await?;
+        let answer = http::send(&self.base, ask, &self.caller()).await?;
         self.keep_cookies(&answer);
         Ok(answer)
     }

@@ -1,0 +1,184 @@
+use std::path::Path;
+use std::time::Duration;
+
+use e2e::chromium::{Chromium, Look};
+use e2e::cloud::Cloud;
+use e2e::person::Person;
+use e2e::programs;
+use e2e::stream::{create_topic, produce, producer, read_all};
+use e2e::tenant::Tenant;
+use e2e::wait::until;
+use fantoccini::Locator;
+use fluvio::Isolation;
+
+const DESKTOP: Look = Look { width: 1280, height: 900, dark: false };
+
+async fn fill(page: &Chromium, field: &str, text: &str) -> anyhow::Result<()> {
+    let element = page.client.wait().at_most(Duration::from_secs(20)).for_element(Locator::Css(field)).await?;
+    element.clear().await?;
+    Ok(element.send_keys(text).await?)
+}
+
+async fn press(page: &Chromium, button: &str) -> anyhow::Result<()> {
+    let element = page.client.wait().at_most(Duration::from_secs(20)).for_element(Locator::Css(button)).await?;
+    Ok(element.click().await?)
+}
+
+async fn text_of(page: &Chromium, place: &str) -> anyhow::Result<String> {
+    Ok(page.client.wait().at_most(Duration::from_secs(20)).for_element(Locator::Css(place)).await?.text().await?)
+}
+
+/// The verification link, from the outbox that the page links to.
+async fn read_mail(page: &Chromium, cloud: &Cloud, email: &str) -> anyhow::Result<()> {
+    let visitor = e2e::visitor::Visitor::of(cloud);
+    let link = until("the mail", Duration::from_secs(10), async || visitor.verification_link(email).await.map(Some)).await?;
+    Ok(page.client.goto(&(cloud.portal() + &link)).await?)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_person_signs_up_in_a_browser_and_consumes() -> anyhow::Result<()> {
+    let cloud = Cloud::shared()?;
+    let pictures = programs::output("screenshots/main-job")?;
+    let page = Chromium::open(DESKTOP).await?;
+    let (email, password) = (Person::fresh_email(), Person::fresh_password());
+    page.client.goto(&cloud.portal()).await?;
+    page.picture(&pictures.join("1-landing.png")).await?;
+    page.client.goto(&format!("{}/signup", cloud.portal())).await?;
+    fill(&page, "#email", &email).await?;
+    fill(&page, "#password", &password).await?;
+    page.picture(&pictures.join("2-sign-up.png")).await?;
+    press(&page, "main button[type=submit]").await?;
+    read_mail(&page, cloud, &email).await?;
+    page.picture(&pictures.join("3-verify.png")).await?;
+    press(&page, "main button[type=submit]").await?;
+
+    // The first cluster comes by itself, and the page says so without being loaded again.
+    let running = Locator::Css("[data-state=running]");
+    page.client.wait().at_most(Duration::from_secs(60)).for_element(running).await?;
+    page.picture(&pictures.join("4-dashboard.png")).await?;
+    let browser = e2e::visitor::Visitor::of(cloud);
+    let person = Person::log_in(browser, email.clone(), password).await?;
+    let cluster = person.first_cluster().await?;
+    page.client.goto(&format!("{}/clusters/{}", cloud.portal(), cluster.id)).await?;
+    assert!(text_of(&page, "#endpoint").await?.contains(&cluster.endpoint));
+    let all = text_of(&page, "body").await?;
+    assert!(all.contains("fluvio cloud login"), "the page says how to connect");
+    page.picture(&pictures.join("5-cluster.png")).await?;
+
+    let tenant = Tenant::of(person).await?;
+    create_topic(&tenant.admin().await?, "from-the-page", 1).await?;
+    let client = tenant.client().await?;
+    produce(&producer(&client, "from-the-page").await?, &[b"hello".to_vec()]).await?;
+    assert_eq!(read_all(&client, "from-the-page", 0, Isolation::ReadCommitted).await?.len(), 1);
+    page.client.refresh().await?;
+    page.picture(&pictures.join("6-connected.png")).await?;
+
+    // A new cluster by form, then deleted by typing its name.
+    page.client.goto(&format!("{}/clusters/new", cloud.portal())).await?;
+    fill(&page, "#name", "by-form").await?;
+    press(&page, "main button[type=submit]").await?;
+    page.client.wait().at_most(Duration::from_secs(60)).for_element(running).await?;
+    assert!(tenant.person.clusters().await?.iter().any(|each| each.name == "by-form"));
+    let console = page.client.execute("return document.querySelectorAll('script:not([src])').length", vec![]).await?;
+    assert_eq!(console, 0, "no inline scripts");
+    page.close().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_page_changes_state_without_being_loaded_again() -> anyhow::Result<()> {
+    let cloud = Cloud::shared()?;
+    let tenant = Tenant::new(cloud).await?;
+    let page = signed_in(cloud, &tenant.person, DESKTOP).await?;
+    page.client.goto(&format!("{}/clusters/{}", cloud.portal(), tenant.cluster.id)).await?;
+    page.client.wait().at_most(Duration::from_secs(20)).for_element(Locator::Css("[data-state=running]")).await?;
+    page.client.execute("window.sameDocument = true", vec![]).await?;
+    // Killed twice in a row the cluster is away long enough to be seen.
+    let mut database = cloud.database().await?;
+    sqlx::query("UPDATE cluster_status SET state = 'degraded', reason = 'a test looks' WHERE cluster_id = $1::uuid")
+        .bind(&tenant.cluster.id)
+        .execute(&mut database)
+        .await?;
+    let changed = Locator::Css("[data-state=degraded], [data-state=running]");
+    page.client.wait().at_most(Duration::from_secs(20)).for_element(changed).await?;
+    // The provisioner says again what is, and the page follows.
+    page.client.wait().at_most(Duration::from_secs(30)).for_element(Locator::Css("[data-state=running]")).await?;
+    let same = page.client.execute("return window.sameDocument === true", vec![]).await?;
+    assert_eq!(same, true, "the page was loaded again");
+    page.close().await
+}
+
+async fn signed_in(cloud: &Cloud, person: &Person, look: Look) -> anyhow::Result<Chromium> {
+    let page = Chromium::open(look).await?;
+    page.client.goto(&format!("{}/login", cloud.portal())).await?;
+    fill(&page, "#email", &person.email).await?;
+    fill(&page, "#password", &person.password).await?;
+    press(&page, "main button[type=submit]").await?;
+    until("signed in", Duration::from_secs(20), async || {
+        Ok((!page.client.current_url().await?.path().starts_with("/login")).then_some(()))
+    })
+    .await?;
+    Ok(page)
+}
+
+async fn shoot(page: &Chromium, cloud: &Cloud, folder: &Path, name: &str, path: &str, width: u32) -> anyhow::Result<()> {
+    page.client.goto(&(cloud.portal() + path)).await?;
+    page.client.wait().at_most(Duration::from_secs(20)).for_element(Locator::Css("main")).await?;
+    page.picture(&folder.join(format!("{name}.png"))).await?;
+    let wide = page.client.execute("return document.documentElement.scrollWidth", vec![]).await?;
+    let wide = wide.as_u64().unwrap_or(u64::MAX);
+    anyhow::ensure!(wide <= u64::from(width), "{name} is {wide} wide on a screen of {width}");
+    let overlapping = page.client.execute(BLANK, vec![]).await?;
+    anyhow::ensure!(overlapping == false, "{name} shows nothing");
+    Ok(())
+}
+
+const BLANK: &str = "return document.querySelector('main').innerText.trim().length < 10";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_page_is_pictured_on_phone_and_desktop_in_light_and_dark() -> anyhow::Result<()> {
+    let cloud = Cloud::shared()?;
+    let tenant = Tenant::new(cloud).await?;
+    cloud.grant_operator(&tenant.person.email)?;
+    for (device, width, height) in [("desktop", 1280, 900), ("phone", 390, 844)] {
+        for (tone, dark) in [("light", false), ("dark", true)] {
+            let look = Look { width, height, dark };
+            let folder = programs::output(&format!("screenshots/{device}-{tone}"))?;
+            let cluster = format!("/clusters/{}", tenant.cluster.id);
+            let stranger = Chromium::open(look).await?;
+            for (name, path) in [("landing", "/"), ("sign-up", "/signup"), ("login", "/login"), ("outbox", "/outbox")] {
+                shoot(&stranger, cloud, &folder, name, path, width).await?;
+            }
+            stranger.close().await?;
+            let page = signed_in(cloud, &tenant.person, look).await?;
+            for (name, path) in [
+                ("dashboard", "/clusters"),
+                ("new-cluster", "/clusters/new"),
+                ("cluster", cluster.as_str()),
+                ("account", "/account"),
+                ("fleet", "/fleet"),
+                ("not-found", "/no-such-page"),
+            ] {
+                shoot(&page, cloud, &folder, name, path, width).await?;
+            }
+            let tone_seen = page.client.execute("return matchMedia('(prefers-color-scheme: dark)').matches", vec![]).await?;
+            assert_eq!(tone_seen, dark, "the browser shows the tone that was asked for");
+            page.close().await?;
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_fleet_page_is_for_operators_and_shows_every_tenant() -> anyhow::Result<()> {
+    let cloud = Cloud::shared()?;
+    let (operator, other) = (Person::sign_up(cloud).await?, Person::sign_up(cloud).await?);
+    let theirs = other.first_cluster().await?;
+    operator.browser.sign_in(&operator.email, &operator.password).await?;
+    let before = operator.browser.get("/fleet").await?;
+    assert!(before.status == 404 || before.status == 403, "{}", before.status);
+    cloud.grant_operator(&operator.email)?;
+    let page = operator.browser.get("/fleet").await?.expect(200)?.text();
+    let label = theirs.domain.split('.').next().expect("a label").to_string();
+    assert!(page.contains(&label) || page.contains(&theirs.id), "another tenant's cluster is on it");
+    Ok(())
+}
