@@ -1,0 +1,25 @@
+//! Turns wanted clusters into running ones and reports what is.
+//!
+//! The shape of the work, for each cluster: read what is wanted ([`store`]), look at what is ([`keeper`]),
+//! decide ([`plan`], pure), apply, and record what is ([`status`], pure). A notification says only "look
+//! again"; every loop also looks on a timer, does the same work each time, and may be killed anywhere.
+//!
+//! Three kinds of tasks: one [`director`] reads the database and holds the leases; a [`keeper`] per cluster
+//! works on that cluster alone; a [supervisor](process) per cluster keeps its processes running, and knows
+//! nothing of the database.
+
+pub mod config;
+pub mod control;
+pub mod director;
+pub mod folder;
+pub mod identity;
+pub mod keeper;
+pub mod plan;
+pub mod probe;
+pub mod process;
+pub mod record;
+pub mod serve;
+pub mod settings;
+pub mod status;
+pub mod store;
+pub mod users;

@@ -1,0 +1,11 @@
+//! The processes of clusters: how one is started, told from every other, watched and ended.
+
+mod known;
+mod launch;
+mod role;
+mod supervise;
+
+pub use known::{Known, processes_of_user};
+pub use launch::{LaunchArguments, Launcher, Limits, launch_and_become};
+pub use role::{Role, roles_for, spu_id, spu_name};
+pub use supervise::{Goal, RoleState, Supervision, Supervisor};
