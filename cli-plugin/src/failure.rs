@@ -54,6 +54,16 @@ impl Failure {
         self
     }
 
+    /// The same failure with other words for what happened; its fix stays.
+    #[must_use]
+    pub fn said_as(mut self, words: String) -> Self {
+        match &mut self {
+            Self::Failed { what, .. } | Self::Usage { what, .. } => *what = words,
+            Self::OutputClosed => {}
+        }
+        self
+    }
+
     /// The failure of a write to our own output, where a closed pipe is no failure at all.
     pub fn from_output(error: &io::Error) -> Self {
         match error.kind() {

@@ -24,10 +24,7 @@ impl Places {
         Self::resolve(|name| env::var_os(name).filter(|value| !value.is_empty()), env::home_dir())
     }
 
-    fn resolve(
-        variable: impl Fn(&str) -> Option<OsString>,
-        home: Option<PathBuf>,
-    ) -> Result<Self, Failure> {
+    fn resolve(variable: impl Fn(&str) -> Option<OsString>, home: Option<PathBuf>) -> Result<Self, Failure> {
         let dot_fluvio = home.filter(|home| !home.as_os_str().is_empty()).map(|home| home.join(".fluvio"));
         let base = variable("FLUVIO_DIR").map(PathBuf::from).or_else(|| dot_fluvio.clone());
         let profiles = variable("FLV_PROFILE_PATH")
@@ -42,7 +39,8 @@ impl Places {
 }
 
 fn homeless(variable: &str) -> Failure {
-    Failure::failed("there is no home folder to keep anything in").with_fix(format!("set HOME, or {variable}"))
+    Failure::failed("there is no home folder to keep anything in")
+        .with_fix(format!("set HOME, or {variable}"))
 }
 
 #[cfg(test)]
@@ -62,8 +60,14 @@ mod tests {
     fn variables_move_exactly_what_upstream_lets_them_move() {
         let home = Some("/home/ada");
         let cases = [
-            (vec![], places("/home/ada/.fluvio/config", "/home/ada/.fluvio/cloud", "/home/ada/.fluvio/extensions")),
-            (vec![("FLV_PROFILE_PATH", "/p")], places("/p", "/home/ada/.fluvio/cloud", "/home/ada/.fluvio/extensions")),
+            (
+                vec![],
+                places("/home/ada/.fluvio/config", "/home/ada/.fluvio/cloud", "/home/ada/.fluvio/extensions"),
+            ),
+            (
+                vec![("FLV_PROFILE_PATH", "/p")],
+                places("/p", "/home/ada/.fluvio/cloud", "/home/ada/.fluvio/extensions"),
+            ),
             (vec![("FLUVIO_DIR", "/f")], places("/home/ada/.fluvio/config", "/f/cloud", "/f/extensions")),
             (
                 vec![("FLUVIO_DIR", "/f"), ("FLUVIO_EXTENSIONS_DIR", "/e")],

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::account::Account;
-use crate::failure::{Outcome};
+use crate::failure::Outcome;
 use crate::output::{self, Form, Table};
 use crate::places::Places;
 

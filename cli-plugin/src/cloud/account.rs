@@ -117,7 +117,9 @@ impl Account {
             // The portal may have ended it early (a restart with new keys, a revoked session): one more try decides.
             Err(ApiError::Unauthorised(refusal)) => match self.fresh_token(Some(&token)) {
                 Ok(renewed) => Ok(send(&renewed)?),
-                Err(AccountError::Api(ApiError::Unauthorised(_))) => Err(ApiError::Unauthorised(refusal).into()),
+                Err(AccountError::Api(ApiError::Unauthorised(_))) => {
+                    Err(ApiError::Unauthorised(refusal).into())
+                }
                 Err(other) => Err(other),
             },
             answer => Ok(answer?),
@@ -158,7 +160,9 @@ impl Account {
     fn renew(&self, credential: Credential, turned_away: Option<&str>) -> Result<Credential, ApiError> {
         let now = OffsetDateTime::now_utc();
         match &credential {
-            Credential::Login { refresh_token, .. } if credential.usable_token(now, turned_away).is_none() => {
+            Credential::Login { refresh_token, .. }
+                if credential.usable_token(now, turned_away).is_none() =>
+            {
                 let body = json!({ "refresh_token": refresh_token });
                 let tokens: Tokens = self.api.call(&Call::post("/token", &body))?;
                 Ok(Credential::from_tokens(&tokens, now))
@@ -195,7 +199,13 @@ mod tests {
 
     #[test]
     fn a_name_stays_one_part_of_the_path() {
-        let cases = [("main-1", "main-1"), ("a/b", "a%2Fb"), ("..", "%2E%2E"), ("a?b=c", "a%3Fb%3Dc"), ("é", "%C3%A9")];
+        let cases = [
+            ("main-1", "main-1"),
+            ("a/b", "a%2Fb"),
+            ("..", "%2E%2E"),
+            ("a?b=c", "a%3Fb%3Dc"),
+            ("é", "%C3%A9"),
+        ];
         for (name, escaped) in cases {
             assert_eq!(segment(name), escaped);
         }

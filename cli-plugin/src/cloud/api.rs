@@ -69,14 +69,18 @@ impl From<ApiError> for Failure {
     fn from(error: ApiError) -> Self {
         let what = error.to_string();
         let fix = match &error {
-            ApiError::Unauthorised(refusal) => refusal.problem.fix.clone().or(Some("fluvio cloud login".to_owned())),
+            ApiError::Unauthorised(refusal) => {
+                refusal.problem.fix.clone().or(Some("fluvio cloud login".to_owned()))
+            }
             ApiError::Refused(refusal) => refusal.problem.fix.clone(),
             ApiError::Unavailable(refusal) => {
                 let id = refusal.problem.request_id.as_ref();
                 let quote = id.map(|id| format!(" (request id {id})")).unwrap_or_default();
                 refusal.problem.fix.clone().or(Some(format!("try again in a moment{quote}")))
             }
-            ApiError::Unreachable { .. } => Some("check the address, the network and that the portal runs".to_owned()),
+            ApiError::Unreachable { .. } => {
+                Some("check the address, the network and that the portal runs".to_owned())
+            }
             ApiError::Foreign { .. } => Some("check the address given with --remote".to_owned()),
         };
         let failure = Self::failed(what);
@@ -98,8 +102,10 @@ impl Api {
     pub fn new(remote: Remote) -> Self {
         // A proxy cannot reach this machine's own loopback.
         let proxy = if remote.is_loopback() { None } else { Proxy::try_from_env() };
-        let tls =
-            TlsConfig::builder().provider(TlsProvider::Rustls).root_certs(RootCerts::PlatformVerifier).build();
+        let tls = TlsConfig::builder()
+            .provider(TlsProvider::Rustls)
+            .root_certs(RootCerts::PlatformVerifier)
+            .build();
         let config = Agent::config_builder()
             .tls_config(tls)
             .proxy(proxy)

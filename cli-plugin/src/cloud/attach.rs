@@ -84,12 +84,15 @@ pub fn announce(cluster: &Cluster, attached: &Attached, current: bool) -> Result
         ("cluster", cluster.name.clone()),
         ("endpoint", attached.endpoint.clone()),
         ("profile", mark),
-        ("certificate", format!("valid until {}", attached.not_after.as_deref().unwrap_or("an unknown time"))),
+        (
+            "certificate",
+            format!("valid until {}", attached.not_after.as_deref().unwrap_or("an unknown time")),
+        ),
         ("connection", format!("proven: {}", spus_text(attached.spus))),
     ]);
     let profile = if current { String::new() } else { format!(" --profile {}", attached.profile) };
     output::print(&table.render())?;
-    output::line(&format!("next: fluvio topic create my-topic{profile}"))
+    output::line(&format!("next: fluvio{profile} topic create my-topic"))
 }
 
 /// Connects as any client would, with what the profile file says.
@@ -97,10 +100,9 @@ pub fn prove(profiles: &Path, name: &str) -> Result<usize, Failure> {
     let mut progress = Progress::start(&format!("connecting to cluster with profile {name}"));
     let file = ConfigFile::load(Some(profiles.to_string_lossy().into_owned()))
         .or_fail("the profile that was written cannot be read back")?;
-    let config = file
-        .config()
-        .cluster_with_profile(name)
-        .ok_or_else(|| Failure::failed(format!("the profile {name} disappeared while it was being proven")))?;
+    let config = file.config().cluster_with_profile(name).ok_or_else(|| {
+        Failure::failed(format!("the profile {name} disappeared while it was being proven"))
+    })?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -108,8 +110,11 @@ pub fn prove(profiles: &Path, name: &str) -> Result<usize, Failure> {
     let answer = runtime.block_on(connect_until(config, Instant::now() + PROOF_PATIENCE, &mut progress));
     progress.finish();
     answer.map_err(|why| {
-        Failure::failed(format!("the profile {name} was written, but {} cannot be used: {why}", config.endpoint))
-            .with_fix("check that this machine reaches that address, then `fluvio cloud cluster sync`")
+        Failure::failed(format!(
+            "the profile {name} was written, but {} cannot be used: {why}",
+            config.endpoint
+        ))
+        .with_fix("check that this machine reaches that address, then `fluvio cloud cluster sync`")
     })
 }
 
@@ -147,7 +152,8 @@ fn refuse_foreign(places: &Places, name: &str) -> Result<(), Failure> {
 }
 
 fn refused(error: &ProfileError) -> Failure {
-    Failure::failed(format!("the profile was not written: {error}")).with_fix("choose another name with --profile NAME")
+    Failure::failed(format!("the profile was not written: {error}"))
+        .with_fix("choose another name with --profile NAME")
 }
 
 fn remember(
@@ -174,7 +180,8 @@ fn remember(
 /// How the portal's list of certificates names this machine.
 fn label() -> String {
     let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let host: String = host.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.')).take(40).collect();
+    let host: String =
+        host.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.')).take(40).collect();
     if host.is_empty() { "fluvio cloud login".to_owned() } else { format!("fluvio cloud login on {host}") }
 }
 

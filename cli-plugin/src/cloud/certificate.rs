@@ -71,7 +71,8 @@ fn list(account: &Account, options: &List) -> Outcome {
 fn revoke(account: &Account, options: &Revoke) -> Outcome {
     let certificates = fetch(account, &options.cluster)?;
     let wanted = &options.certificate;
-    let found = certificates.iter().find(|known| known.id == *wanted || known.serial.eq_ignore_ascii_case(wanted));
+    let found =
+        certificates.iter().find(|known| known.id == *wanted || known.serial.eq_ignore_ascii_case(wanted));
     let found = found.ok_or_else(|| {
         Failure::failed(format!("cluster {} has no certificate {wanted}", options.cluster))
             .with_fix(format!("fluvio cloud certificate list {}", options.cluster))

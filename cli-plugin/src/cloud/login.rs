@@ -108,9 +108,10 @@ impl Login {
         }
         if self.password_stdin {
             let mut line = Zeroizing::new(String::new());
-            io::stdin().lock().read_line(&mut line).map_err(|error| {
-                Failure::failed(format!("the password could not be read: {error}"))
-            })?;
+            io::stdin()
+                .lock()
+                .read_line(&mut line)
+                .map_err(|error| Failure::failed(format!("the password could not be read: {error}")))?;
             let password = Zeroizing::new(line.trim_end_matches(['\n', '\r']).to_owned());
             if password.is_empty() {
                 return Err(Failure::usage("standard input holds no password")
@@ -165,7 +166,11 @@ fn choose<'a>(clusters: &'a [Cluster], wanted: Option<&str>) -> Result<Option<&'
         let found = clusters.iter().find(|cluster| cluster.name == wanted || cluster.id == wanted);
         let names: Vec<_> = clusters.iter().map(|cluster| cluster.name.as_str()).collect();
         return found.map(Some).ok_or_else(|| {
-            let fix = if names.is_empty() { "there is none yet".to_owned() } else { format!("use one of: {}", names.join(", ")) };
+            let fix = if names.is_empty() {
+                "there is none yet".to_owned()
+            } else {
+                format!("use one of: {}", names.join(", "))
+            };
             Failure::failed(format!("signed in, but there is no cluster named {wanted}")).with_fix(fix)
         });
     }
@@ -198,8 +203,10 @@ mod tests {
     use super::*;
 
     fn cluster(name: &str, state: &str, created_at: &str) -> Cluster {
-        serde_json::from_value(json!({ "id": format!("id-{name}"), "name": name, "state": state, "created_at": created_at }))
-            .unwrap()
+        serde_json::from_value(
+            json!({ "id": format!("id-{name}"), "name": name, "state": state, "created_at": created_at }),
+        )
+        .unwrap()
     }
 
     #[test]

@@ -28,8 +28,11 @@ impl Logout {
             return Ok(0);
         };
         let account = session.credential.is_some().then(|| Account::open(places)).transpose()?;
-        let removed = if self.purge { purge(places, account.as_ref(), &session.profiles)? } else { Vec::new() };
-        if let (Some(account), Some(Credential::Login { refresh_token, .. })) = (&account, &session.credential) {
+        let removed =
+            if self.purge { purge(places, account.as_ref(), &session.profiles)? } else { Vec::new() };
+        if let (Some(account), Some(Credential::Login { refresh_token, .. })) =
+            (&account, &session.credential)
+        {
             end_session(account, refresh_token);
         }
         let was_in = session.credential.is_some();
@@ -59,7 +62,9 @@ fn end_session(account: &Account, kept_refresh_token: &str) {
     };
     let body = json!({ "refresh_token": refresh_token });
     if let Err(error) = account.call_for_nothing(&Call::post("/logout", &body)) {
-        progress::warn(&format!("the portal was not told of the logout ({error}); its session ends by itself"));
+        progress::warn(&format!(
+            "the portal was not told of the logout ({error}); its session ends by itself"
+        ));
     }
 }
 

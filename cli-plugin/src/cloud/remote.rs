@@ -144,7 +144,15 @@ mod tests {
 
     #[test]
     fn what_is_no_portal_is_refused() {
-        for typed in ["", "https://", "ftp://a.b", "https://ada:secret@a.b", "https://a.b/?x=1", "https://a.b/#x", "a b"] {
+        for typed in [
+            "",
+            "https://",
+            "ftp://a.b",
+            "https://ada:secret@a.b",
+            "https://a.b/?x=1",
+            "https://a.b/#x",
+            "a b",
+        ] {
             assert!(Remote::parse(typed, PlainHttp::Allowed).is_err(), "{typed:?}");
         }
     }

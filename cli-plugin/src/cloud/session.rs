@@ -187,7 +187,11 @@ mod tests {
             (api, 9_999, Some("a"), false),
         ];
         for (credential, now, turned_away, sent) in cases {
-            assert_eq!(credential.usable_token(at(now), turned_away).is_some(), sent, "{now} {turned_away:?}");
+            assert_eq!(
+                credential.usable_token(at(now), turned_away).is_some(),
+                sent,
+                "{now} {turned_away:?}"
+            );
         }
     }
 

@@ -31,7 +31,9 @@ pub fn until_running(account: &Account, cluster: &str, patience: Duration) -> Re
                 Readiness::Ready => return Ok(cluster),
                 Readiness::NotYet(step) => seen = step,
                 Readiness::Never(why) => {
-                    return Err(Failure::failed(why).with_fix("fluvio cloud cluster list, or create another cluster"));
+                    return Err(
+                        Failure::failed(why).with_fix("fluvio cloud cluster list, or create another cluster")
+                    );
                 }
             },
             Err(error) if error.is_passing() => {}

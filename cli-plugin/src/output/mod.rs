@@ -24,7 +24,11 @@ pub enum Form {
 }
 
 /// Prints data in the form that was asked for; the table is only made when it is wanted.
-pub fn show<T: Serialize + ?Sized>(form: Form, data: &T, table: impl FnOnce(&T) -> Table) -> Result<(), Failure> {
+pub fn show<T: Serialize + ?Sized>(
+    form: Form,
+    data: &T,
+    table: impl FnOnce(&T) -> Table,
+) -> Result<(), Failure> {
     print(&render(form, data, table)?)
 }
 
@@ -104,7 +108,13 @@ mod tests {
 
     #[test]
     fn sizes_carry_the_unit_that_keeps_them_short() {
-        let cases = [(0, "0 B"), (999, "999 B"), (1_000, "1.0 kB"), (999_999, "1.0 MB"), (107_374_182_400, "107.4 GB")];
+        let cases = [
+            (0, "0 B"),
+            (999, "999 B"),
+            (1_000, "1.0 kB"),
+            (999_999, "1.0 MB"),
+            (107_374_182_400, "107.4 GB"),
+        ];
         for (count, text) in cases {
             assert_eq!(bytes(count), text);
         }

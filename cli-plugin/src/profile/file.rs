@@ -27,7 +27,10 @@ pub fn read(path: &Path) -> Result<Profiles, Failure> {
 }
 
 /// Changes the profiles: what another process writes meanwhile is neither lost nor mixed in.
-pub fn update<T>(path: &Path, change: impl FnOnce(&mut Profiles) -> Result<T, Failure>) -> Result<T, Failure> {
+pub fn update<T>(
+    path: &Path,
+    change: impl FnOnce(&mut Profiles) -> Result<T, Failure>,
+) -> Result<T, Failure> {
     let folder = folder_of(path);
     fs::create_dir_all(&folder).or_fail(&format!("{} could not be made", folder.display()))?;
     let _lock = lock(&path.with_extension("lock"))?;
@@ -100,7 +103,8 @@ mod tests {
         fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
         update(&path, |_| Ok(())).unwrap();
         assert_eq!(mode(&path), 0o600);
-        let left: Vec<_> = fs::read_dir(path.parent().unwrap()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        let left: Vec<_> =
+            fs::read_dir(path.parent().unwrap()).unwrap().map(|e| e.unwrap().file_name()).collect();
         assert_eq!(left.len(), 2, "nothing but the file and its lock: {left:?}");
     }
 

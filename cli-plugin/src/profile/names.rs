@@ -241,10 +241,7 @@ fn child<'a>(parent: &'a mut dyn TableLike, name: &str) -> &'a mut dyn TableLike
         table.set_implicit(true);
         parent.insert(name, Item::Table(table));
     }
-    parent
-        .get_mut(name)
-        .and_then(Item::as_table_like_mut)
-        .expect("the line above put a table there")
+    parent.get_mut(name).and_then(Item::as_table_like_mut).expect("the line above put a table there")
 }
 
 #[cfg(test)]

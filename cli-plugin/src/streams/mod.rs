@@ -1,1 +1,10 @@
-//! .
+//! What the small host does itself, on the published client crate: topics, partitions, records, profiles.
+
+pub mod consume;
+pub mod consumers;
+pub mod partition;
+pub mod produce;
+pub mod profiles;
+pub mod spu;
+pub mod target;
+pub mod topic;

@@ -61,12 +61,18 @@ fn statuses_are_told_apart_by_what_to_do_next() {
     assert!(matches!(ask(b"HTTP/1.1 401 No\r\ncontent-length: 0\r\n\r\n"), Err(ApiError::Unauthorised(_))));
     assert!(matches!(ask(b"HTTP/1.1 404 No\r\ncontent-length: 0\r\n\r\n"), Err(ApiError::Refused(_))));
     assert!(matches!(ask(b"HTTP/1.1 429 No\r\ncontent-length: 0\r\n\r\n"), Err(ApiError::Unavailable(_))));
-    assert!(matches!(ask(b"HTTP/1.1 503 No\r\ncontent-length: 4\r\n\r\n<h1>"), Err(ApiError::Unavailable(_))));
+    assert!(matches!(
+        ask(b"HTTP/1.1 503 No\r\ncontent-length: 4\r\n\r\n<h1>"),
+        Err(ApiError::Unavailable(_))
+    ));
 }
 
 #[test]
 fn a_stranger_at_the_address_is_recognised() {
-    assert!(matches!(ask(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n<h1>"), Err(ApiError::Foreign { .. })));
+    assert!(matches!(
+        ask(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n<h1>"),
+        Err(ApiError::Foreign { .. })
+    ));
     let elsewhere = ask(b"HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n");
     assert!(matches!(elsewhere, Err(ApiError::Foreign { .. })), "a redirect is not followed: {elsewhere:?}");
 }

@@ -42,7 +42,8 @@ impl Create {
             body["spus"] = spus.into();
         }
         let key = uuid::Uuid::new_v4().to_string();
-        let created: Cluster = account.call(&Call::post("/clusters", &body).once(&key)).map_err(Failure::from)?;
+        let created: Cluster =
+            account.call(&Call::post("/clusters", &body).once(&key)).map_err(Failure::from)?;
         output::line(&format!("cluster {} is being created", created.name))?;
         if !self.wait {
             output::line(&format!("next: fluvio cloud cluster sync {}", created.name))?;

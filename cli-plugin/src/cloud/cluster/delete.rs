@@ -32,8 +32,10 @@ impl Delete {
             None => ask(&cluster)?,
         };
         if typed != cluster.name {
-            return Err(Failure::usage(format!("nothing was deleted: `{typed}` is not the name of the cluster"))
-                .with_fix(format!("fluvio cloud cluster delete {0} --confirm {0}", cluster.name)));
+            return Err(Failure::usage(format!(
+                "nothing was deleted: `{typed}` is not the name of the cluster"
+            ))
+            .with_fix(format!("fluvio cloud cluster delete {0} --confirm {0}", cluster.name)));
         }
         let path = format!("/clusters/{}", segment(&cluster.id));
         let deleted: Cluster = account.call(&Call::delete(&path)).map_err(Failure::from)?;

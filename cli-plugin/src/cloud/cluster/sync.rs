@@ -81,10 +81,9 @@ fn is_in_place(
     cluster: &Cluster,
     now: OffsetDateTime,
 ) -> bool {
-    let points_there = profiles
-        .list()
-        .iter()
-        .any(|row| row.profile == name && row.endpoint == cluster.endpoint && profiles.is_cloud(&row.cluster));
+    let points_there = profiles.list().iter().any(|row| {
+        row.profile == name && row.endpoint == cluster.endpoint && profiles.is_cloud(&row.cluster)
+    });
     let ours = |known: &WrittenProfile| known.cluster_id == cluster.id && known.remote == session.remote;
     points_there && session.written(name).filter(|known| ours(known)).is_some_and(|known| lasts(known, now))
 }
@@ -126,7 +125,11 @@ mod tests {
                 "id": "c1", "name": "main", "state": "running", "endpoint": "gw:1"
             }))
             .unwrap();
-            assert_eq!(is_in_place(&session, &profiles, "main", &cluster, now), expected, "{endpoint} {cluster_id}");
+            assert_eq!(
+                is_in_place(&session, &profiles, "main", &cluster, now),
+                expected,
+                "{endpoint} {cluster_id}"
+            );
         }
     }
 }

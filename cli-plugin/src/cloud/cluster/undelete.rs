@@ -23,7 +23,8 @@ impl Undelete {
         let account = Account::open(places)?;
         let path = format!("/clusters/{}/undelete", segment(&self.name));
         let key = uuid::Uuid::new_v4().to_string();
-        let cluster: Cluster = account.call(&Call::post(&path, &json!({})).once(&key)).map_err(Failure::from)?;
+        let cluster: Cluster =
+            account.call(&Call::post(&path, &json!({})).once(&key)).map_err(Failure::from)?;
         output::line(&format!("cluster {} is back, state {}", cluster.name, cluster.state))?;
         Ok(0)
     }

@@ -85,7 +85,8 @@ fn the_current_profile_changes_only_when_asked() {
 fn a_second_login_replaces_the_endpoint_and_keeps_foreign_keys() {
     let mut all = profiles("");
     all.set_cloud_cluster("main", &cluster("old:1"), true).unwrap();
-    let mut again = profiles(&all.to_string().replace("[cluster.main]\n", "[cluster.main]\nnote = \"mine\"\n"));
+    let mut again =
+        profiles(&all.to_string().replace("[cluster.main]\n", "[cluster.main]\nnote = \"mine\"\n"));
     again.set_cloud_cluster("main", &cluster("new:2"), true).unwrap();
     let text = again.to_string();
     assert!(text.contains("note = \"mine\"") && text.contains("new:2") && !text.contains("old:1"), "{text}");
