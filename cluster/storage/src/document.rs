@@ -47,7 +47,7 @@ pub fn load(disk: &dyn Disk, path: &Path) -> Result<Option<(u32, Vec<u8>)>, Open
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(OpenError::io(path)(error)),
     };
-    let len = file.len().map_err(OpenError::io(path))?;
+    let len = file.length().map_err(OpenError::io(path))?;
     if len < HEADER_BYTES as u64 || len > MOST_BYTES + HEADER_BYTES as u64 {
         return Err(damaged(path, "its length is impossible"));
     }

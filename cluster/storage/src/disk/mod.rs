@@ -46,7 +46,7 @@ pub trait File: Send + Sync + 'static {
     /// Cuts the file to this length.
     fn truncate(&self, len: u64) -> io::Result<()>;
     /// The length now.
-    fn len(&self) -> io::Result<u64>;
+    fn length(&self) -> io::Result<u64>;
 }
 
 /// Reads exactly this much; an early end of the file is an `UnexpectedEof`.

@@ -102,11 +102,6 @@ impl SimulatedDisk {
         Self(Arc::new(Shared { world: Mutex::new(world), on_sync: Mutex::new(None) }))
     }
 
-    /// Operations so far.
-    pub(crate) fn operations(&self) -> u64 {
-        self.world().operations
-    }
-
     /// Plans a fault, or takes it away; the counting begins anew.
     pub(crate) fn set_fault(&self, fault: Option<Fault>) {
         let mut world = self.world();
@@ -477,7 +472,7 @@ impl File for SimulatedFile {
         Ok(())
     }
 
-    fn len(&self) -> io::Result<u64> {
+    fn length(&self) -> io::Result<u64> {
         let mut world = self.disk.world();
         world.step()?;
         match world.nodes.get(&self.id) {

@@ -11,7 +11,7 @@ impl Log {
     /// One pass: syncs what is not, removes what may go, gives memory back.
     pub(crate) fn maintain(&mut self) -> Result<Maintained, AppendError> {
         self.sync()?;
-        self.note_synced();
+        self.note();
         self.view.tail().rest();
         *self.view.opened() = None;
         let now = self.store.clock.now_ms();
@@ -20,14 +20,22 @@ impl Log {
         if aged && !active.is_empty() {
             self.roll()?;
         }
-        self.remove_surplus(now)
+        self.remove_surplus(now, 0)
     }
 
-    /// Removes closed segments while the oldest is too old or the log too large.
-    pub(super) fn remove_surplus(&mut self, now: i64) -> Result<Maintained, AppendError> {
+    /// Begins another segment, and removes as much as it may grow to, so that the log never gets larger than
+    /// it may be.
+    pub(super) fn roll_and_make_room(&mut self) -> Result<(), AppendError> {
+        self.roll()?;
+        let now = self.store.clock.now_ms();
+        self.remove_surplus(now, self.config.effective_segment_bytes()).map(|_| ())
+    }
+
+    /// Removes closed segments while the oldest is too old or the log, with so much room in it, too large.
+    fn remove_surplus(&mut self, now: i64, room: u64) -> Result<Maintained, AppendError> {
         let mut done = Maintained::default();
         while let Some(oldest) = self.oldest_closed() {
-            let too_large = self.config.max_bytes.is_some_and(|max| self.view.size() > max);
+            let too_large = self.config.max_bytes.is_some_and(|max| self.view.size() + room > max);
             if !too_large && !self.is_past(oldest.last_append_ms(), now) {
                 break;
             }

@@ -87,7 +87,7 @@ impl Log {
             }
             if self.must_roll(&group, bytes) {
                 self.commit(std::mem::take(&mut group), answer);
-                if let Err(error) = self.roll() {
+                if let Err(error) = self.roll_and_make_room() {
                     self.store.quota.give_back(bytes);
                     answer(number, Err(error));
                     continue;
@@ -116,22 +116,21 @@ impl Log {
         Ok(())
     }
 
-    /// Writes down in the index how far the log is synced.
-    pub(crate) fn note_synced(&mut self) {
+    /// Writes down in the index where batches are and, if all is synced, how far.
+    pub(crate) fn note(&mut self) {
         let active = &mut self.active;
-        let Some(index) = active.files.index.as_ref().filter(|_| active.synced == active.written) else {
-            return;
-        };
-        let mark = Mark {
-            len: active.synced,
-            next_offset: active.next_offset,
-            last_append_ms: active.segment.last_append_ms(),
-        };
-        let noted = index.append(active.entries, &active.fresh_entries).and_then(|entries| {
-            active.entries = entries;
-            index.set_mark(mark)
-        });
+        let Some(index) = &active.files.index else { return };
+        let mut noted =
+            index.append(active.entries, &active.fresh_entries).map(|entries| active.entries = entries);
         active.fresh_entries.clear();
+        if active.synced == active.written {
+            let mark = Mark {
+                len: active.synced,
+                next_offset: active.next_offset,
+                last_append_ms: active.segment.last_append_ms(),
+            };
+            noted = noted.and_then(|()| index.set_mark(mark));
+        }
         if let Err(error) = noted {
             // Advice only: reads get slower, the next opening scans more.
             tracing::warn!(path = %active.segment.index_path().display(), %error, "cannot write the index");
@@ -143,7 +142,7 @@ impl Log {
         // A closed segment is wholly synced, whatever the durability: recovery looks for torn ends only in
         // the last one.
         self.sync()?;
-        self.note_synced();
+        self.note();
         if let Some(index) = &self.active.files.index
             && let Err(error) = index.sync()
         {
@@ -169,7 +168,7 @@ impl Log {
         if !replaces_empty {
             self.store.quota.count(HEADER_BYTES as u64);
         }
-        self.remove_surplus(identity.created_ms).map(|_| ())
+        Ok(())
     }
 
     /// Makes the partition read-only.
@@ -242,7 +241,7 @@ impl Log {
             answer(number, done.clone().map(|()| appended));
         }
         if done.is_ok() {
-            self.note_synced();
+            self.note();
         }
     }
 

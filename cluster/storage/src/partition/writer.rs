@@ -70,7 +70,7 @@ fn close(inner: &Inner, log: &mut Option<Log>, state: State) {
     if let Some(mut log) = log.take() {
         // A sync that fails is told by the state; what it would have covered was not acknowledged as durable.
         if log.sync().is_ok() {
-            log.note_synced();
+            log.note();
         }
     }
     inner.view.enter(state);

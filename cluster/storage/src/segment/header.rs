@@ -63,7 +63,7 @@ pub(crate) fn open(disk: &dyn Disk, folder: &Path, base: i64) -> Result<LogFile,
         OpenError::Corrupt(Corruption { file: path.clone(), position, reason: reason.to_owned() })
     };
     let file = disk.open(&path).map_err(OpenError::io(&path))?;
-    let len = file.len().map_err(OpenError::io(&path))?;
+    let len = file.length().map_err(OpenError::io(&path))?;
     if len < HEADER_BYTES as u64 {
         return Err(damaged(len, "the file is shorter than its header"));
     }

@@ -136,7 +136,7 @@ impl Index {
     }
 
     fn count(&self) -> io::Result<u64> {
-        Ok(self.file.len()?.saturating_sub(ENTRIES_AT) / ENTRY_BYTES as u64)
+        Ok(self.file.length()?.saturating_sub(ENTRIES_AT) / ENTRY_BYTES as u64)
     }
 
     fn entry(&self, number: u64) -> Option<Entry> {
