@@ -49,7 +49,7 @@ impl From<&Metadata<SpuSpec>> for Row {
             id: spu.spec.id,
             name: spu.name.clone(),
             status: format!("{:?}", spu.status.resolution),
-            kind: spu.spec.spu_type.to_string(),
+            kind: spu.spec.spu_type.to_string().trim_matches('"').to_owned(),
             rack: spu.spec.rack.clone(),
             public: spu.spec.public_endpoint.addr(),
         }

@@ -50,7 +50,7 @@ impl Target {
     pub fn config(&self, places: &Places) -> Result<FluvioClusterConfig, Failure> {
         let mut config = match &self.cluster {
             Some(address) => FluvioClusterConfig::new(address).with_tls(self.tls_policy()?),
-            None => self.from_profiles(places)?,
+            None => self.profile_config(places)?,
         };
         config.client_id =
             Some(std::env::var("FLUVIO_CLIENT_ID").unwrap_or_else(|_| "FLUVIO_CLI".to_owned()));
@@ -69,7 +69,7 @@ impl Target {
         connect_admin(&self.config(places)?).await
     }
 
-    fn from_profiles(&self, places: &Places) -> Result<FluvioClusterConfig, Failure> {
+    fn profile_config(&self, places: &Places) -> Result<FluvioClusterConfig, Failure> {
         let advice = "fluvio cloud login, or fluvio profile list";
         if !places.profiles.exists() {
             return Err(Failure::failed("there is no profile yet").with_fix("fluvio cloud login"));

@@ -38,6 +38,9 @@ impl End {
 mod tests {
     use super::*;
 
+    /// Options `-n` and `--end`, what is read, and whether that was all.
+    type Case<'a> = (Option<u64>, Option<i64>, &'a [(u32, i64)], bool);
+
     fn read(mut end: End, records: &[(u32, i64)]) -> (Vec<(u32, i64)>, bool) {
         let wanted =
             records.iter().copied().filter(|(partition, offset)| end.admits(*partition, *offset)).collect();
@@ -47,7 +50,7 @@ mod tests {
     #[test]
     fn reading_ends_where_the_options_say() {
         let records = [(0, 5), (1, 0), (0, 6), (1, 1), (0, 7), (1, 2)];
-        let cases: [(Option<u64>, Option<i64>, &[(u32, i64)], bool); 6] = [
+        let cases: [Case<'_>; 6] = [
             (None, None, &records, false),
             (Some(2), None, &records[..2], true),
             (Some(9), None, &records, false),

@@ -140,7 +140,7 @@ impl Consume {
 
     async fn read(
         &self,
-        stream: &mut (impl ConsumerStream<Item = Result<Record, ErrorCode>> + Unpin),
+        stream: &mut impl ConsumerStream<Item = Result<Record, ErrorCode>>,
         style: &Style,
         mut end: End,
     ) -> Result<(), Failure> {
@@ -192,7 +192,7 @@ fn write_all(
     Ok(None)
 }
 
-async fn keep_position(stream: &mut (impl ConsumerStream + Unpin)) -> Result<(), Failure> {
+async fn keep_position(stream: &mut impl ConsumerStream) -> Result<(), Failure> {
     let keeping = async {
         stream.offset_commit().await?;
         stream.offset_flush().await

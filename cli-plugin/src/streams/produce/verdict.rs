@@ -82,6 +82,9 @@ mod tests {
 
     use super::*;
 
+    /// The entries of an answer, and for each carried partition how many are stored and whether one was refused.
+    type Case<'a> = (&'a [(u32, ErrorCode)], [(u32, usize, bool); 2]);
+
     fn answer(entries: &[(u32, ErrorCode)]) -> ProduceResponse {
         let partitions = entries.iter().map(|(partition_index, error_code)| PartitionProduceResponse {
             partition_index: *partition_index,
@@ -100,7 +103,7 @@ mod tests {
     fn batches_count_as_stored_up_to_the_first_refusal_of_their_partition() {
         use ErrorCode::{None as Stored, NotLeaderForPartition as Moved};
         let carried = vec![(0, 2), (3, 1)];
-        let cases: [(&[(u32, ErrorCode)], [(u32, usize, bool); 2]); 6] = [
+        let cases: [Case<'_>; 6] = [
             (&[(0, Stored), (0, Stored), (3, Stored)], [(0, 2, false), (3, 1, false)]),
             (&[(0, Stored), (0, Moved), (3, Stored)], [(0, 1, true), (3, 1, false)]),
             (&[(0, Moved), (0, Stored), (3, Stored)], [(0, 0, true), (3, 1, false)]),
