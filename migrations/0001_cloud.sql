@@ -29,15 +29,19 @@ CREATE TABLE users (
 );
 CREATE UNIQUE INDEX users_email_key ON users (lower(email));
 
--- Links sent by mail. Only the SHA-256 of the secret in the link rests here.
+-- Links sent by mail. Only the SHA-256 of the secret in the link rests here. A link carries the password that
+-- was chosen when it was asked for, so that a stranger who signs up with somebody else's address cannot slip
+-- his own password under the account that the owner then verifies.
 CREATE TABLE email_links (
-  secret_hash bytea PRIMARY KEY CHECK (length(secret_hash) = 32),
-  user_id     uuid NOT NULL REFERENCES users ON DELETE CASCADE,
-  purpose     text NOT NULL CHECK (purpose IN ('verify')),
-  created_at  timestamptz NOT NULL DEFAULT now(),
-  expires_at  timestamptz NOT NULL,
-  used_at     timestamptz
+  secret_hash   bytea PRIMARY KEY CHECK (length(secret_hash) = 32),
+  user_id       uuid NOT NULL REFERENCES users ON DELETE CASCADE,
+  password_hash text NOT NULL,
+  purpose       text NOT NULL CHECK (purpose IN ('verify')),
+  created_at    timestamptz NOT NULL DEFAULT now(),
+  expires_at    timestamptz NOT NULL,
+  used_at       timestamptz
 );
+CREATE INDEX email_links_user ON email_links (user_id);
 
 -- A sign-in: from the browser (cookie) or from the CLI (refresh tokens hang on it).
 CREATE TABLE sessions (

@@ -1,0 +1,135 @@
+//! Creating a cluster: one row that says what is wanted. The provisioner does the rest.
+
+use serde_json::json;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::accounts::person::Person;
+use crate::app::App;
+use crate::clusters::{labels, names};
+use crate::config::ServeConfig;
+use crate::db::audit::{self, Actor, Outcome};
+use crate::db::clusters::{self, NewCluster};
+use crate::db::{organisations, violates};
+use crate::problem::Problem;
+
+/// Deleted clusters keep their data for the time of grace, so their number has a limit too: this many times the
+/// number of living ones.
+const GRACE_FACTOR: i64 = 4;
+/// A label that was given before is not given again; another is drawn so many times.
+const DRAWS: u32 = 5;
+
+/// What is wanted.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its SPUs.
+    pub spus: i32,
+}
+
+/// Creates a cluster for a person's organisation.
+pub async fn create(app: &App, person: &Person, wanted: Wanted<'_>) -> Result<Uuid, Problem> {
+    for _ in 0..DRAWS {
+        let mut tx = app.pool.begin().await?;
+        let made =
+            within(&mut tx, &app.config, person.organisation_id, person.user_id, &person.actor, wanted).await;
+        match made {
+            Ok(id) => {
+                tx.commit().await?;
+                return Ok(id);
+            }
+            Err(Problem::Internal) => {}
+            Err(problem) => {
+                tx.rollback().await?;
+                note_refusal(app, &person.actor, wanted, &problem).await?;
+                return Err(problem);
+            }
+        }
+    }
+    Err(Problem::Internal)
+}
+
+async fn note_refusal(
+    app: &App,
+    actor: &Actor,
+    wanted: Wanted<'_>,
+    problem: &Problem,
+) -> Result<(), Problem> {
+    let name: String = wanted.name.chars().take(80).collect();
+    let detail = json!({ "why": problem.shown().detail });
+    audit::record(&app.pool, actor, "cluster.create", &name, Outcome::Refused, detail).await?;
+    Ok(())
+}
+
+/// Creates a cluster inside a transaction that may hold more.
+pub async fn within(
+    connection: &mut PgConnection,
+    config: &ServeConfig,
+    organisation_id: Uuid,
+    user_id: Uuid,
+    actor: &Actor,
+    wanted: Wanted<'_>,
+) -> Result<Uuid, Problem> {
+    names::check(wanted.name)?;
+    names::check_spus(wanted.spus)?;
+    check_limit(connection, organisation_id, Room::Another).await?;
+    let label = labels::make();
+    let domain = format!("{label}.{}", config.base_domain);
+    let new = NewCluster {
+        name: wanted.name,
+        label: &label,
+        domain: &domain,
+        runtime: &config.runtime,
+        region: &config.region,
+        spus: wanted.spus,
+        created_by: user_id,
+    };
+    let id = clusters::insert(connection, organisation_id, &new).await.map_err(|error| {
+        if violates(&error, "clusters_name_key") { name_taken(wanted.name) } else { error.into() }
+    })?;
+    let detail = json!({ "name": wanted.name, "label": label, "spus": wanted.spus });
+    audit::record(connection, actor, "cluster.create", &id.to_string(), Outcome::Done, detail).await?;
+    Ok(id)
+}
+
+/// Another living cluster has the name.
+pub fn name_taken(name: &str) -> Problem {
+    Problem::conflict(
+        format!("Your organisation has a cluster named {name} already."),
+        "Choose another name, or delete the other cluster first.",
+    )
+}
+
+/// What room is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Room {
+    /// One more cluster.
+    Another,
+    /// A deleted one, whose data is there already.
+    Restored,
+}
+
+/// Takes the organisation's lock and checks that there is room.
+pub async fn check_limit(
+    connection: &mut PgConnection,
+    organisation_id: Uuid,
+    room: Room,
+) -> Result<(), Problem> {
+    let limit = i64::from(organisations::lock_limit(&mut *connection, organisation_id).await?);
+    let count = clusters::count(&mut *connection, organisation_id).await?;
+    if count.living >= limit {
+        return Err(Problem::conflict(
+            format!("Your organisation has {} of {limit} clusters.", count.living),
+            "Delete a cluster, or ask the operator for a higher limit.",
+        ));
+    }
+    let kept = count.living + count.in_grace;
+    if room == Room::Another && kept >= limit.saturating_mul(GRACE_FACTOR) {
+        return Err(Problem::conflict(
+            format!("{} deleted clusters still keep their data.", count.in_grace),
+            "Undelete one of them, or wait until their time of grace is over.",
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,215 @@
+//! The words for what a cluster is doing: decided here once, for pages, events and the API alike.
+
+use time::OffsetDateTime;
+
+use crate::db::clusters::ClusterRow;
+
+/// What a cluster is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// On its way to serving.
+    Creating,
+    /// Serves.
+    Running,
+    /// Serves in part.
+    Degraded,
+    /// Does not serve.
+    Failed,
+    /// On its way out.
+    Deleting,
+    /// Out; its data is kept for the time of grace.
+    Deleted,
+}
+
+impl State {
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            State::Creating => "creating",
+            State::Running => "running",
+            State::Degraded => "degraded",
+            State::Failed => "failed",
+            State::Deleting => "deleting",
+            State::Deleted => "deleted",
+        }
+    }
+
+    /// Will change by itself soon.
+    pub fn is_passing(self) -> bool {
+        matches!(self, State::Creating | State::Deleting)
+    }
+
+    /// A client can be served.
+    pub fn serves(self) -> bool {
+        matches!(self, State::Running | State::Degraded)
+    }
+}
+
+/// What is wanted decides the direction, what was seen decides how far it got.
+pub fn of(deleted: bool, seen: Option<&str>) -> State {
+    match (deleted, seen) {
+        (true, Some("deleted")) => State::Deleted,
+        (true, _) => State::Deleting,
+        (false, Some("running")) => State::Running,
+        (false, Some("degraded")) => State::Degraded,
+        (false, Some("failed")) => State::Failed,
+        // An undeleted cluster is still seen as deleted until it is started again.
+        (false, _) => State::Creating,
+    }
+}
+
+impl ClusterRow {
+    /// What the cluster is doing.
+    pub fn state_now(&self) -> State {
+        of(self.deleted_at.is_some(), self.state.as_deref())
+    }
+
+    /// In the tenant's words: what is being done, or what is wrong.
+    pub fn reason_now(&self) -> String {
+        match (self.reason.as_deref(), self.state_now()) {
+            (Some(reason), state) if !reason.is_empty() && self.state.as_deref() == Some(state.word()) => {
+                reason.to_owned()
+            }
+            (_, State::Creating) => "Waiting for a machine to take it.".into(),
+            (_, State::Deleting) => "Its processes are being stopped.".into(),
+            _ => String::new(),
+        }
+    }
+}
+
+/// How far a step is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// Done.
+    Done,
+    /// Under way.
+    Now,
+    /// Not begun.
+    Later,
+}
+
+/// One step on the way to a running cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// What it is.
+    pub title: &'static str,
+    /// How far it is.
+    pub progress: Progress,
+}
+
+/// The steps of a cluster on its way. The first one that is not done is under way.
+pub fn steps(row: &ClusterRow) -> Vec<Step> {
+    let ready = row.state_now().serves();
+    let facts = [
+        ("Recorded", true),
+        ("Placed on a machine", ready || row.host.is_some()),
+        ("Certificates made", ready || row.has_authorities),
+        ("Servers started and reachable", ready || row.has_backends),
+        ("A client has used it", ready),
+    ];
+    let first_open = facts.iter().position(|(_, done)| !done).unwrap_or(facts.len());
+    let progress = |index: usize| match index.cmp(&first_open) {
+        std::cmp::Ordering::Less => Progress::Done,
+        std::cmp::Ordering::Equal => Progress::Now,
+        std::cmp::Ordering::Greater => Progress::Later,
+    };
+    facts.iter().enumerate().map(|(index, (title, _))| Step { title, progress: progress(index) }).collect()
+}
+
+/// Seconds on the way: until it was first ready, or until now.
+pub fn elapsed_seconds(row: &ClusterRow, now: OffsetDateTime) -> f64 {
+    (row.ready_at.unwrap_or(now) - row.created_at).as_seconds_f64().max(0.0)
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+
+    /// A cluster nobody has taken yet.
+    pub fn row() -> ClusterRow {
+        let created_at = OffsetDateTime::from_unix_timestamp(1_800_000_000).unwrap();
+        ClusterRow {
+            id: uuid::Uuid::from_u128(0x1234),
+            name: "main".into(),
+            label: "brave-otter-0a1b2c3d".into(),
+            domain: "brave-otter-0a1b2c3d.fluvio.localhost".into(),
+            runtime: "process".into(),
+            region: "local".into(),
+            host: None,
+            spus: 1,
+            durability: "disk".into(),
+            max_storage_bytes: 2_147_483_648,
+            max_partitions: 100,
+            max_connections: 500,
+            max_message_bytes: 33_554_432,
+            created_at,
+            deleted_at: None,
+            purge_after: None,
+            state: None,
+            reason: None,
+            spus_ready: None,
+            partitions: None,
+            storage_bytes: None,
+            ready_at: None,
+            has_authorities: false,
+            has_backends: false,
+            open: 0,
+        }
+    }
+
+    #[test]
+    fn the_state_follows_what_is_wanted_and_what_was_seen() {
+        for (deleted, seen, state) in [
+            (false, None, State::Creating),
+            (false, Some("creating"), State::Creating),
+            (false, Some("running"), State::Running),
+            (false, Some("degraded"), State::Degraded),
+            (false, Some("failed"), State::Failed),
+            (false, Some("deleted"), State::Creating),
+            (false, Some("deleting"), State::Creating),
+            (true, None, State::Deleting),
+            (true, Some("running"), State::Deleting),
+            (true, Some("deleting"), State::Deleting),
+            (true, Some("deleted"), State::Deleted),
+        ] {
+            assert_eq!(of(deleted, seen), state, "{deleted} {seen:?}");
+        }
+    }
+
+    #[test]
+    fn a_reason_of_another_state_is_not_shown() {
+        let mut row = row();
+        row.state = Some("deleted".into());
+        row.reason = Some("Its data is kept.".into());
+        assert_eq!(row.reason_now(), "Waiting for a machine to take it.");
+        row.state = Some("creating".into());
+        row.reason = Some("Starting the servers.".into());
+        assert_eq!(row.reason_now(), "Starting the servers.");
+    }
+
+    #[test]
+    fn exactly_one_step_is_under_way_until_all_are_done() {
+        let mut row = row();
+        let shape =
+            |row: &ClusterRow| -> Vec<Progress> { steps(row).iter().map(|step| step.progress).collect() };
+        use Progress::{Done, Later, Now};
+        assert_eq!(shape(&row), [Done, Now, Later, Later, Later]);
+        row.host = Some("local".into());
+        row.has_backends = true;
+        assert_eq!(shape(&row), [Done, Done, Now, Later, Later]);
+        row.has_authorities = true;
+        assert_eq!(shape(&row), [Done, Done, Done, Done, Now]);
+        row.state = Some("running".into());
+        assert_eq!(shape(&row), [Done; 5]);
+    }
+
+    #[test]
+    fn the_clock_stops_when_the_cluster_is_ready() {
+        let mut row = row();
+        let later = |seconds| row.created_at + time::Duration::seconds(seconds);
+        let (now, ready) = (later(60), later(2));
+        assert!((elapsed_seconds(&row, now) - 60.0).abs() < 1e-6);
+        row.ready_at = Some(ready);
+        assert!((elapsed_seconds(&row, now) - 2.0).abs() < 1e-6);
+    }
+}

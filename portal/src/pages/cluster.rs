@@ -1,0 +1,166 @@
+//! `/clusters/{id}`: one cluster, live.
+
+use askama::Template;
+use axum::extract::{Path, State};
+use axum::response::Response;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::accounts::person::SignedIn;
+use crate::app::App;
+use crate::clusters;
+use crate::db::{certificates, usage};
+use crate::live::events::{self, Fragments, Patched};
+use crate::pages::certificates::CertificateView;
+use crate::pages::chart::Traffic;
+use crate::pages::frame::{Frame, Here};
+use crate::pages::remove;
+use crate::pages::view::ClusterView;
+use crate::problem::Problem;
+
+#[derive(Template)]
+#[template(path = "cluster.html")]
+struct ClusterPage<'a> {
+    frame: Frame,
+    cluster: ClusterView,
+    certificates: Vec<CertificateView>,
+    csrf: String,
+    grace: String,
+    public_url: &'a str,
+    email: &'a str,
+}
+
+#[derive(Template)]
+#[template(path = "part/state.html")]
+struct StatePart<'a> {
+    cluster: &'a ClusterView,
+}
+
+#[derive(Template)]
+#[template(path = "part/traffic.html")]
+struct TrafficPart<'a> {
+    cluster: &'a ClusterView,
+}
+
+#[derive(Template)]
+#[template(path = "part/limits.html")]
+struct LimitsPart<'a> {
+    cluster: &'a ClusterView,
+}
+
+#[derive(Template)]
+#[template(path = "part/certificates.html")]
+struct CertificatesPart<'a> {
+    cluster: &'a ClusterView,
+    certificates: &'a [CertificateView],
+    csrf: &'a str,
+}
+
+async fn load(
+    app: &App,
+    organisation_id: Uuid,
+    id: &str,
+) -> Result<(ClusterView, Vec<CertificateView>), Problem> {
+    let row = clusters::find(app, organisation_id, id).await?;
+    let minutes = usage::last_hour(&app.pool, organisation_id, Some(row.id)).await?;
+    let now = OffsetDateTime::now_utc();
+    let issued = certificates::list(&app.pool, organisation_id, row.id).await?;
+    let issued = issued.into_iter().map(|row| CertificateView::new(row, now)).collect();
+    let traffic = Traffic::new(&minutes, None, now);
+    Ok((ClusterView::new(row, &app.config.gateway_endpoint, traffic, now), issued))
+}
+
+/// `GET /clusters/{id}`.
+pub async fn show(
+    State(app): State<App>,
+    signed_in: SignedIn,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let (cluster, certificates) = load(&app, signed_in.person.organisation_id, &id).await?;
+    super::page(&ClusterPage {
+        frame: Frame::signed_in(&app, &signed_in, Here::Clusters),
+        cluster,
+        certificates,
+        csrf: signed_in.form_token.clone(),
+        grace: remove::grace(app.config.delete_grace_seconds),
+        public_url: &app.config.public_url,
+        email: &signed_in.person.email,
+    })
+}
+
+struct Watched {
+    organisation_id: Uuid,
+    id: String,
+    csrf: String,
+}
+
+impl Patched for Watched {
+    async fn fragments(&self, app: &App) -> Result<Fragments, Problem> {
+        let (cluster, certificates) = load(app, self.organisation_id, &self.id).await?;
+        let cluster = &cluster;
+        let certificates =
+            super::render(&CertificatesPart { cluster, certificates: &certificates, csrf: &self.csrf })?;
+        Ok([
+            ("state".to_owned(), super::render(&StatePart { cluster })?),
+            ("traffic".to_owned(), super::render(&TrafficPart { cluster })?),
+            ("limits".to_owned(), super::render(&LimitsPart { cluster })?),
+            ("certificates".to_owned(), certificates),
+        ]
+        .into())
+    }
+}
+
+/// `GET /clusters/{id}/events`.
+pub async fn watch(
+    State(app): State<App>,
+    signed_in: SignedIn,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let organisation_id = signed_in.person.organisation_id;
+    let row = clusters::find(&app, organisation_id, &id).await?;
+    let csrf = signed_in.form_token.clone();
+    events::stream(app, signed_in, Watched { organisation_id, id: row.id.to_string(), csrf }).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clusters::state::tests::row;
+
+    fn page(state: Option<&str>) -> String {
+        let mut row = row();
+        row.state = state.map(Into::into);
+        let now = row.created_at + time::Duration::seconds(1);
+        let traffic = Traffic::new(&[], None, now);
+        let page = ClusterPage {
+            frame: Frame::bare(),
+            cluster: ClusterView::new(row, "127.0.0.1:9443", traffic, now),
+            certificates: vec![],
+            csrf: "token".into(),
+            grace: "7 days".into(),
+            public_url: "http://127.0.0.1:8080",
+            email: "ada@example.com",
+        };
+        page.render().unwrap()
+    }
+
+    #[test]
+    fn the_page_carries_the_state_the_endpoint_and_commands_with_real_values() {
+        let html = page(Some("running"));
+        for part in [
+            "data-state=\"running\"",
+            "id=\"endpoint\"",
+            "127.0.0.1:9443",
+            "fluvio cloud login --remote http://127.0.0.1:8080 --email ada@example.com",
+            "brave-otter-0a1b2c3d.fluvio.localhost",
+        ] {
+            assert!(html.contains(part), "{part}");
+        }
+    }
+
+    #[test]
+    fn without_a_script_the_page_of_a_cluster_on_its_way_loads_itself_again() {
+        assert!(page(None).contains("http-equiv=\"refresh\""));
+        assert!(!page(Some("running")).contains("http-equiv=\"refresh\""));
+    }
+}

@@ -1,0 +1,170 @@
+//! Clusters as pages show them: every figure with its unit, every time relative and exact.
+
+use time::OffsetDateTime;
+
+use crate::clusters::state::{self, Progress, State, Step};
+use crate::db::clusters::ClusterRow;
+use crate::pages::chart::Traffic;
+use crate::problem::Problem;
+use crate::show::{self, When};
+
+/// What is wrong with a form, beside its field.
+#[derive(Debug, Clone)]
+pub struct Fault {
+    /// The field's name; empty when the fault is none of a field's.
+    pub field: &'static str,
+    /// What is wrong; empty when nothing is.
+    pub detail: String,
+    /// What would be right.
+    pub fix: String,
+}
+
+impl Fault {
+    /// Nothing is wrong.
+    pub fn none() -> Self {
+        Fault { field: "", detail: String::new(), fix: String::new() }
+    }
+
+    /// A problem's words.
+    pub fn of(problem: &Problem) -> Self {
+        let shown = problem.shown();
+        let field = if let Problem::Invalid { field, .. } = problem { field } else { "" };
+        Fault { field, detail: shown.detail, fix: shown.fix }
+    }
+
+    /// Whether this field is the one.
+    pub fn at(&self, field: &str) -> bool {
+        !self.detail.is_empty() && self.field == field
+    }
+
+    /// Whether it is the form's as a whole.
+    pub fn is_general(&self) -> bool {
+        !self.detail.is_empty() && self.field.is_empty()
+    }
+}
+
+/// One limit and what is used of it.
+#[derive(Debug, Clone)]
+pub struct Limit {
+    /// Of what.
+    pub name: &'static str,
+    /// What is used, if that is counted.
+    pub used: Option<String>,
+    /// The most.
+    pub most: String,
+    /// Of a hundred.
+    pub percent: i64,
+}
+
+/// A cluster as pages show it.
+#[derive(Debug, Clone)]
+pub struct ClusterView {
+    /// The row.
+    pub row: ClusterRow,
+    /// What it is doing.
+    pub state: State,
+    /// In words.
+    pub reason: String,
+    /// Its way to serving.
+    pub steps: Vec<Step>,
+    /// Seconds on the way so far, for the clock on the page.
+    pub elapsed: f64,
+    /// host:port of the gateway.
+    pub endpoint: String,
+    /// When it was asked for.
+    pub created: When,
+    /// Until when it can be had back.
+    pub kept: Option<When>,
+    /// The last hour.
+    pub traffic: Traffic,
+}
+
+impl ClusterView {
+    /// A row as it is shown now.
+    pub fn new(row: ClusterRow, endpoint: &str, traffic: Traffic, now: OffsetDateTime) -> Self {
+        ClusterView {
+            state: row.state_now(),
+            reason: row.reason_now(),
+            steps: state::steps(&row),
+            elapsed: state::elapsed_seconds(&row, now),
+            endpoint: endpoint.to_owned(),
+            created: When::new(row.created_at, now),
+            kept: row.purge_after.map(|at| When::new(at, now)),
+            traffic,
+            row,
+        }
+    }
+
+    /// The word for the state.
+    pub fn word(&self) -> &'static str {
+        self.state.word()
+    }
+
+    /// Wanted and not deleted.
+    pub fn lives(&self) -> bool {
+        self.row.deleted_at.is_none()
+    }
+
+    /// The steps are shown until it serves.
+    pub fn shows_steps(&self) -> bool {
+        self.lives() && matches!(self.state, State::Creating | State::Failed)
+    }
+
+    /// How long it took, or takes.
+    pub fn took(&self) -> String {
+        show::seconds(self.elapsed)
+    }
+
+    /// Seconds with two digits, for the clock on the page.
+    pub fn elapsed_text(&self) -> String {
+        format!("{:.2}", self.elapsed)
+    }
+
+    /// SPUs that serve, of those wanted.
+    pub fn spus(&self) -> String {
+        format!("{} of {}", self.row.spus_ready.unwrap_or(0), self.row.spus)
+    }
+
+    /// The limits and what is used of them.
+    pub fn limits(&self) -> Vec<Limit> {
+        let row = &self.row;
+        let percent = |used: i64, most: i64| (used.saturating_mul(100) / most.max(1)).clamp(0, 100);
+        let (storage, partitions) = (row.storage_bytes.unwrap_or(0), i64::from(row.partitions.unwrap_or(0)));
+        vec![
+            Limit {
+                name: "Storage",
+                used: Some(show::bytes(storage)),
+                most: show::bytes(row.max_storage_bytes),
+                percent: percent(storage, row.max_storage_bytes),
+            },
+            Limit {
+                name: "Partitions",
+                used: Some(show::count(partitions)),
+                most: show::count(row.max_partitions.into()),
+                percent: percent(partitions, row.max_partitions.into()),
+            },
+            Limit {
+                name: "Connections",
+                used: Some(show::count(row.open)),
+                most: show::count(row.max_connections.into()),
+                percent: percent(row.open, row.max_connections.into()),
+            },
+            Limit {
+                name: "Record size",
+                used: None,
+                most: show::bytes(row.max_message_bytes.into()),
+                percent: 0,
+            },
+        ]
+    }
+
+    /// The name of a step's progress, for the style sheet.
+    pub fn progress(&self, step: &Step) -> &'static str {
+        match step.progress {
+            Progress::Done => "done",
+            Progress::Now if self.state == State::Failed => "failed",
+            Progress::Now => "now",
+            Progress::Later => "later",
+        }
+    }
+}
