@@ -173,6 +173,42 @@ fn the_index_is_advice_whatever_becomes_of_it() {
 }
 
 #[test]
+fn an_index_that_lies_under_a_right_checksum_misleads_nobody() {
+    let (disk, stored) = three([5000, 6000, 30], 1 << 20);
+    let entries = disk.bytes(&index_file(0)).unwrap().len().saturating_sub(64) / 12;
+    assert!(entries > 0);
+    for entry in 0..entries {
+        for (field, add) in [(0, 1u32), (0, u32::MAX), (0, 2), (4, 1), (4, u32::MAX), (4, 40), (4, 9000)] {
+            let damaged = disk.copy();
+            damaged.damage(&index_file(0), |bytes| {
+                let entry = &mut bytes[64 + entry * 12..][..12];
+                let word = u32::from_be_bytes(entry[field..field + 4].try_into().unwrap());
+                entry[field..field + 4].copy_from_slice(&word.wrapping_add(add).to_be_bytes());
+                let checksum = crc32c::crc32c(&entry[..8]);
+                entry[8..].copy_from_slice(&checksum.to_be_bytes());
+            });
+            assert_eq!(read(&damaged, 1 << 20, &stored), Outcome::Whole, "entry {entry}, {field} + {add}");
+        }
+    }
+}
+
+#[test]
+fn what_recovery_cut_off_does_not_come_back() {
+    let (disk, _) = three([30, 30, 30], 1 << 20);
+    // As after a power cut that tore the first batch and kept the others.
+    disk.damage(&index_file(0), Vec::clear);
+    disk.damage(&log_file(0), flip(60 * 8));
+    let mut log = open(&disk, 1 << 20).unwrap();
+    assert_eq!(log.view().offsets().leo, 0);
+    // As long as the first one was, so that the others would fit on again.
+    let batch = Batch::parse(&Bytes::from(batch_bytes(&[&[9; 30], b"and"]))).unwrap();
+    log.append(&[&[batch]], &mut |_, outcome| assert!(outcome.is_ok()));
+    drop(log);
+    disk.damage(&index_file(0), Vec::clear);
+    assert_eq!(open(&disk, 1 << 20).unwrap().view().offsets().leo, 2);
+}
+
+#[test]
 fn damage_in_a_closed_segment_is_noticed_with_and_without_an_index() {
     let (disk, stored) = three([600, 600, 600], 1024);
     assert!(disk.bytes(&log_file(4)).is_some(), "one batch per segment was meant");
@@ -194,6 +230,7 @@ fn a_missing_segment_is_a_hole_and_refused() {
     use crate::disk::Disk;
     let (disk, stored) = three([600, 600, 600], 1024);
     disk.remove(&log_file(2)).unwrap();
+    assert!(matches!(open(&disk, 1024), Err(OpenError::Corrupt(_))));
     assert_eq!(read(&disk, 1024, &stored), Outcome::Noticed);
     // A folder that has lost everything is not a new partition either.
     disk.remove(&log_file(0)).unwrap();

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::sample::{batch, filled};
-use super::world::{DEADLINE, open, read_all};
+use super::world::{DEADLINE, name, open, read_all, store};
 use crate::disk::simulated::{Fault, SimulatedDisk};
 use crate::{AppendError, Config, Full, Partition, State};
 
@@ -16,7 +17,8 @@ fn config() -> Config {
 
 fn value(number: u32) -> Vec<u8> {
     let mut value = format!("value {number} ").into_bytes();
-    value.resize(300, b'.');
+    // Small ones among them still fit where large ones do not.
+    value.resize(if number.is_multiple_of(3) { 30 } else { 300 }, b'.');
     value
 }
 
@@ -136,18 +138,36 @@ async fn after_a_failed_sync_nothing_is_acknowledged_until_reopened() {
 
 #[tokio::test]
 async fn a_full_disk_refuses_and_recovers_by_itself() {
-    let disk = SimulatedDisk::new(1);
-    let partition = open(&disk, &Config::default()).await.unwrap();
-    partition.append(vec![filled(1, 2000)]).await.unwrap();
-    // Through the writer once more, so that it is not at work any longer: the next operation is the write.
-    partition.maintain().await.unwrap();
-    disk.set_fault(Some(Fault { at: 1, kind: ErrorKind::StorageFull, lasting: false }));
-    assert_eq!(partition.append(vec![filled(2, 2000)]).await, Err(AppendError::Full(Full::Disk)));
-    assert_eq!(partition.state(), State::Open);
-    let appended = partition.append(vec![filled(3, 500)]).await.unwrap();
-    assert_eq!(appended.base_offset, 1);
-    let expected = [(0, vec![1; 2000]), (1, vec![3; 500])];
-    assert_eq!(read_all(&partition).await.unwrap(), expected);
-    let partition = open(&disk.restart(), &Config::default()).await.unwrap();
-    assert_eq!(read_all(&partition).await.unwrap(), expected);
+    // The seed decides how much of the failed write comes through.
+    for seed in 0..20 {
+        let disk = SimulatedDisk::new(seed);
+        let store = store(&disk);
+        let partition = store.open(&name(), Config::default()).await.unwrap();
+        partition.append(vec![filled(1, 2000)]).await.unwrap();
+        // Through the writer once more, so that it is not at work any longer: the next operation is the write.
+        partition.maintain().await.unwrap();
+        disk.set_fault(Some(Fault { at: 1, kind: ErrorKind::StorageFull, lasting: false }));
+        assert_eq!(partition.append(vec![filled(2, 2000)]).await, Err(AppendError::Full(Full::Disk)));
+        assert_eq!(partition.state(), State::Open);
+        let file = Path::new("/data").join(name().to_string()).join("00000000000000000000.log");
+        assert_eq!(disk.bytes(&file).unwrap().len() as u64, partition.size(), "leftovers of a failed write");
+        assert_eq!(store.quota().used(), partition.size());
+        let appended = partition.append(vec![filled(3, 500)]).await.unwrap();
+        assert_eq!(appended.base_offset, 1);
+        let expected = [(0, vec![1; 2000]), (1, vec![3; 500])];
+        assert_eq!(read_all(&partition).await.unwrap(), expected);
+        let partition = open(&disk.restart(), &Config::default()).await.unwrap();
+        assert_eq!(read_all(&partition).await.unwrap(), expected);
+    }
+}
+
+#[tokio::test]
+async fn a_deleted_partition_does_not_come_back_with_the_power() {
+    for seed in 0..20 {
+        let disk = SimulatedDisk::new(seed);
+        let partition = open(&disk, &config()).await.unwrap();
+        partition.append(vec![filled(1, 100)]).await.unwrap();
+        partition.delete().await.unwrap();
+        assert!(store(&disk.restart()).list().await.unwrap().is_empty());
+    }
 }
