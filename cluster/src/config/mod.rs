@@ -9,6 +9,7 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use crate::connection::ListenAddress;
+use crate::sc::Owner;
 
 /// One process: an SC, an SPU, or both.
 #[derive(Debug, Clone, Deserialize)]
@@ -112,10 +113,13 @@ impl Config {
             .map_err(|source| ConfigError::Read { path: path.into(), source })?;
         let config: Self = toml::from_str(&text)
             .map_err(|source| ConfigError::Syntax { path: path.into(), source: Box::new(source) })?;
-        config
-            .check(role)
-            .map_err(|problem| ConfigError::Content { path: path.into(), problem })?;
+        config.check(role).map_err(|problem| ConfigError::Content { path: path.into(), problem })?;
         Ok(config)
+    }
+
+    /// Whose cluster this is.
+    pub fn owner(&self) -> Owner {
+        Owner { tenant: self.tenant, cluster: self.cluster }
     }
 
     /// Folder of the SC's own files.
@@ -165,7 +169,8 @@ impl SpuConfig {
         }
         // The name is a label of the SPU's TLS name and of its folder.
         let label = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-        if self.name.is_empty() || self.name.len() > 63 || !self.name.chars().all(label) || self.name == "sc" {
+        if self.name.is_empty() || self.name.len() > 63 || !self.name.chars().all(label) || self.name == "sc"
+        {
             return Err(format!(
                 "spu.name {:?} is not a name of lower-case letters, digits and hyphens (\"sc\" is taken)",
                 self.name

@@ -47,7 +47,9 @@ async fn put_settings(Shared(control): Shared<Arc<Control>>, body: Bytes) -> Res
     let generation = settings.generation;
     match control.sc.put_settings(settings).await {
         Ok(()) => {}
-        Err(error @ SettingsRefused::Older { .. }) => return problem(StatusCode::CONFLICT, &error.to_string()),
+        Err(error @ SettingsRefused::Older { .. }) => {
+            return problem(StatusCode::CONFLICT, &error.to_string());
+        }
         Err(error @ (SettingsRefused::Elsewhere | SettingsRefused::Invalid(_))) => {
             return problem(StatusCode::BAD_REQUEST, &error.to_string());
         }

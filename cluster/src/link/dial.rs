@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::frames::{LinkError, read, write};
 use super::message::{FromSc, FromSpu, OffsetsAnswer, VERSION, View};
-use super::{OffsetsCall, SpuLink};
+use super::{AnswerQueue, OffsetsCall, SpuLink};
 
 /// First and longest pause before dialling again.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
@@ -143,7 +143,7 @@ struct Session<'a> {
     /// Operations that the SC has been asked for.
     waiting: Vec<Waiting>,
     /// Answers that this SPU gives as the leader of the offsets.
-    answers: (mpsc::Sender<(u64, OffsetsAnswer)>, mpsc::Receiver<(u64, OffsetsAnswer)>),
+    answers: AnswerQueue,
 }
 
 struct Waiting {
@@ -198,8 +198,7 @@ impl Session<'_> {
     async fn tell_news(&mut self) -> Result<(), LinkError> {
         let (reports, settings, view) = self.link.outbox(|outbox| {
             let changed = std::mem::take(&mut outbox.changed);
-            let reports: Vec<_> =
-                changed.iter().filter_map(|key| outbox.reports.get(key).cloned()).collect();
+            let reports: Vec<_> = changed.iter().filter_map(|key| outbox.reports.get(key).cloned()).collect();
             (reports, outbox.settings_applied.take(), outbox.view_applied.take())
         });
         // Reports first: whoever waits for the view to be in force then finds the partitions' states, too.

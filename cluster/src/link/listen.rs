@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::frames::{LinkError, read, write};
 use super::message::{FromSc, FromSpu, OffsetsAnswer, PartitionKey, VERSION, ViewChange};
-use super::{OffsetsCall, Relay};
+use super::{AnswerQueue, OffsetsCall, Relay};
 use crate::sc::metadata::Metadata;
 use crate::sc::state::State;
 use crate::sc::topic::CONSUMER_OFFSETS;
@@ -24,6 +24,9 @@ use crate::sc::{Sc, SpuHello};
 
 /// How long an SPU may take to say hello, and to take a frame.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long an SPU waits for settings that name it; less than its own patience with the welcome.
+const SETTINGS_PATIENCE: Duration = Duration::from_secs(8);
 
 /// Connections at a time; a cluster has fewer SPUs.
 const CONNECTIONS: usize = 256;
@@ -100,6 +103,7 @@ async fn welcome(
         return Err(LinkError::Order("another message than a hello"));
     };
     let registered = if version == VERSION {
+        named_in_settings(sc, &name).await;
         sc.spu_came(SpuHello { name, held: assignments, generation, session }).await
     } else {
         Err(format!("the SPU speaks version {version} of the link and the SC version {VERSION}"))
@@ -110,6 +114,18 @@ async fn welcome(
             write(writer, &FromSc::Refused(reason.clone())).await?;
             Err(LinkError::Refused(reason))
         }
+    }
+}
+
+/// Waits until the settings name the SPU: at the first start it comes before they do, and sending it away would
+/// cost it a pause. If they do not come, it is told why.
+async fn named_in_settings(sc: &Sc, name: &str) {
+    let mut state = sc.state();
+    let named = state.wait_for(|state| {
+        state.settings.as_ref().is_some_and(|settings| settings.spus.iter().any(|spu| spu.name == name))
+    });
+    if timeout(SETTINGS_PATIENCE, named).await.is_err() {
+        tracing::debug!(spu = name, "the settings do not name it");
     }
 }
 
@@ -149,7 +165,7 @@ struct SpuSession {
     /// Operations that this SPU was asked to do.
     waiting: BTreeMap<u64, oneshot::Sender<OffsetsAnswer>>,
     /// Answers for this SPU from the one that leads the offsets.
-    answers: (mpsc::Sender<(u64, OffsetsAnswer)>, mpsc::Receiver<(u64, OffsetsAnswer)>),
+    answers: AnswerQueue,
 }
 
 impl SpuSession {
@@ -195,6 +211,9 @@ impl SpuSession {
         if let Some(settings) = &state.settings
             && self.told.generation != Some(settings.generation)
         {
+            if settings.spus.iter().all(|entry| entry.id != self.spu) {
+                return Err(LinkError::Refused("the settings no longer name this SPU".into()));
+            }
             self.told.generation = Some(settings.generation);
             self.send(&FromSc::Settings(Box::new(Settings::clone(settings)))).await?;
         }

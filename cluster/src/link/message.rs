@@ -251,7 +251,8 @@ impl View {
         for name in &change.topics_gone {
             view.topics.remove(name);
         }
-        view.assignments.extend(change.assigned.into_iter().map(|assignment| (assignment.key.clone(), assignment)));
+        view.assignments
+            .extend(change.assigned.into_iter().map(|assignment| (assignment.key.clone(), assignment)));
         view.topics.extend(change.topics_made);
         view.retired = change.retired;
         view

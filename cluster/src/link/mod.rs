@@ -24,12 +24,16 @@ use crate::sc::topic::Replicas;
 
 pub use frames::LinkError;
 pub use message::{
-    Assignment, ConsumerOffset, OffsetsAnswer, OffsetsRequest, PartitionKey, ReplicaReport, ReplicaState, View,
+    Assignment, ConsumerOffset, OffsetsAnswer, OffsetsRequest, PartitionKey, ReplicaReport, ReplicaState,
+    View,
 };
 pub use relay::Relay;
 
 /// Requests on consumer offsets that may wait at one SPU.
 const OFFSETS_QUEUE: usize = 256;
+
+/// Both ends of a queue of answers, each with the id of its request.
+type AnswerQueue = (mpsc::Sender<(u64, OffsetsAnswer)>, mpsc::Receiver<(u64, OffsetsAnswer)>);
 
 /// A request on consumer offsets that this SPU has to answer, since it leads them.
 #[derive(Debug)]
@@ -186,7 +190,9 @@ impl SpuLink {
 pub fn assignments(spu: i32, metadata: &Metadata) -> BTreeMap<PartitionKey, Assignment> {
     let mut held = BTreeMap::new();
     for (name, topic) in &metadata.topics {
-        for (partition, placed) in topic.partitions.iter().filter(|(_, placed)| placed.replicas.contains(&spu)) {
+        for (partition, placed) in
+            topic.partitions.iter().filter(|(_, placed)| placed.replicas.contains(&spu))
+        {
             let key = PartitionKey { topic: name.clone(), partition: *partition };
             let assignment = Assignment {
                 key: key.clone(),

@@ -4,6 +4,7 @@ mod address_file;
 mod run;
 mod spu_settings;
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -55,7 +56,11 @@ pub fn main() -> ExitCode {
         RoleArgs::Spu(args) => (Role::Spu, args.config),
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .init();
     match start(role, file) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -73,14 +73,20 @@ impl Process {
     }
 
     async fn start_sc(&self, config: &ScConfig) -> anyhow::Result<()> {
-        let (sc, engine) = Sc::start(self.config.sc_dir(), self.config.cluster, self.stop.clone())?;
+        let owner = self.config.owner();
+        let (sc, engine) = Sc::start(self.config.sc_dir(), owner, self.stop.clone())?;
         self.tasks.spawn(async move {
             if let Err(error) = engine.await {
                 tracing::error!(%error, "the SC's engine ended");
             }
         });
         let links = control::bind_private(&config.link)?;
-        self.tasks.spawn(link::listen::serve(links, sc.clone(), Arc::new(Relay::default()), self.stop.clone()));
+        self.tasks.spawn(link::listen::serve(
+            links,
+            sc.clone(),
+            Arc::new(Relay::default()),
+            self.stop.clone(),
+        ));
         let service = Arc::new(AdminService::new(sc.clone(), self.usage.clone()));
         self.serve_public(
             &config.public,
@@ -101,16 +107,11 @@ impl Process {
         let folder = self.config.spu_dir(&config.name);
         std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let kept = kept_assignments(&folder)?;
-        let settings =
-            spu_settings::kept(&folder).filter(|settings| settings.cluster == self.config.cluster);
+        let owner = self.config.owner();
+        let settings = spu_settings::kept(&folder, owner);
         let (link, dialling) =
             SpuLink::new(config.name.clone(), config.link.clone(), kept, settings, self.stop.clone());
-        let (policy, follow) = spu_settings::follow(
-            link.clone(),
-            folder.clone(),
-            self.config.cluster,
-            self.stop.clone(),
-        );
+        let (policy, follow) = spu_settings::follow(link.clone(), folder.clone(), owner, self.stop.clone());
         let spu = Spu::start(SpuOptions {
             name: config.name.clone(),
             folder,

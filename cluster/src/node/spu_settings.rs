@@ -9,10 +9,10 @@ use cluster_storage::disk::RealDisk;
 use cluster_storage::document;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use crate::access::{Policy, PolicyWatch};
 use crate::link::SpuLink;
+use crate::sc::Owner;
 
 const VERSION: u32 = 1;
 
@@ -20,18 +20,18 @@ const VERSION: u32 = 1;
 const RETRY: Duration = Duration::from_secs(1);
 
 /// The settings that the SPU of this folder kept. What cannot be read is as good as none: the SC sends them.
-pub fn kept(folder: &Path) -> Option<Settings> {
-    document::load_json(&RealDisk, &path(folder), VERSION).unwrap_or_else(|error| {
-        tracing::error!(%error, "cannot use the kept settings, waiting for the SC's");
-        None
-    })
+pub fn kept(folder: &Path, owner: Owner) -> Option<Settings> {
+    let kept: Option<Settings> = document::load_json(&RealDisk, &path(folder), VERSION)
+        .inspect_err(|error| tracing::error!(%error, "cannot use the kept settings, waiting for the SC's"))
+        .ok()?;
+    kept.filter(|settings| owner.owns(settings))
 }
 
 /// The policy in force, from what was kept on, and the task that follows the link.
 pub fn follow(
     link: SpuLink,
     folder: PathBuf,
-    cluster: Uuid,
+    owner: Owner,
     stop: CancellationToken,
 ) -> (PolicyWatch, impl Future<Output = ()>) {
     let kept = link.settings().borrow().clone();
@@ -48,7 +48,7 @@ pub fn follow(
                 return;
             }
             let Some(new) = settings.borrow_and_update().clone() else { continue };
-            if new.cluster == cluster {
+            if owner.owns(&new) {
                 enforce(&link, &folder, &sender, new).await;
             } else {
                 tracing::error!("the SC sent the settings of another cluster");

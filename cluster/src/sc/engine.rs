@@ -1,27 +1,24 @@
 //! The one task that changes anything: takes commands in order, decides, writes to disk, publishes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use cluster_settings::Settings;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::decide::{self, NewTopic};
+use super::handle::{Command, Owner, SettingsRefused, SpuHello};
 use super::metadata::Metadata;
 use super::refusal::Refusal;
 use super::state::{Live, State};
 use super::store::{Store, StoreError};
 use super::topic::CONSUMER_OFFSETS;
-use crate::access::{Policy, PolicyError};
+use crate::access::Policy;
 use crate::link::{Assignment, PartitionKey, ReplicaReport};
-
-/// Commands that may wait.
-const COMMANDS: usize = 256;
 
 /// An SC without metadata waits this long for the rest of its SPUs, once the first has come, before it takes
 /// itself for a new cluster.
@@ -30,181 +27,9 @@ const RECOVERY_PATIENCE: Duration = Duration::from_secs(10);
 /// A system topic that was deleted by force comes back after this long: whoever deleted it sees that it went.
 const SYSTEM_TOPIC_PAUSE: Duration = Duration::from_secs(1);
 
-/// Why settings were not taken.
-#[derive(Debug, thiserror::Error)]
-pub enum SettingsRefused {
-    /// Newer ones are in force.
-    #[error("generation {pushed} is older than generation {in_force}, which is in force")]
-    Older {
-        /// Of the document.
-        pushed: u64,
-        /// In force.
-        in_force: u64,
-    },
-    /// For another cluster.
-    #[error("the settings are for another cluster")]
-    Elsewhere,
-    /// They contradict themselves.
-    #[error(transparent)]
-    Invalid(#[from] PolicyError),
-    /// They could not be kept.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The SC is stopping.
-    #[error("the SC is stopping")]
-    Stopping,
-}
-
-/// What the engine is asked to do.
-pub(super) enum Command {
-    Settings(Box<Settings>, oneshot::Sender<Result<(), SettingsRefused>>),
-    Create { new: NewTopic, dry_run: bool, reply: oneshot::Sender<Result<u64, Refusal>> },
-    Delete { name: String, force: bool, reply: oneshot::Sender<Result<u64, Refusal>> },
-    AddPartitions { name: String, count: u32, reply: oneshot::Sender<Result<u64, Refusal>> },
-    SpuCame { hello: SpuHello, reply: oneshot::Sender<Result<i32, String>> },
-    SpuWent { spu: i32, session: u64 },
-    Report { spu: i32, reports: Vec<ReplicaReport> },
-    SettingsApplied { spu: i32, generation: u64 },
-    RetiredGone { spu: i32, gone: BTreeSet<Uuid> },
-}
-
-/// What an SPU says when it comes.
-#[derive(Debug)]
-pub struct SpuHello {
-    /// Its name in the settings.
-    pub name: String,
-    /// What it holds.
-    pub held: Vec<Assignment>,
-    /// Generation of its settings.
-    pub generation: u64,
-    /// Tells its connections apart.
-    pub session: u64,
-}
-
-/// Asks the engine.
-#[derive(Debug, Clone)]
-pub struct Sc {
-    pub(super) commands: mpsc::Sender<Command>,
-    state: watch::Receiver<Arc<State>>,
-    policy: watch::Receiver<Option<Arc<Policy>>>,
-}
-
-impl Sc {
-    /// Opens what is on disk and starts the engine, which runs until `stop`.
-    pub fn start(
-        dir: PathBuf,
-        cluster: Uuid,
-        stop: CancellationToken,
-    ) -> Result<(Self, tokio::task::JoinHandle<()>), StoreError> {
-        let store = Store::open(dir)?;
-        let kept = store.settings()?;
-        let metadata = store.metadata()?;
-        let (commands, receiver) = mpsc::channel(COMMANDS);
-        let mut engine = Engine {
-            cluster,
-            store,
-            live: Live::default(),
-            sessions: BTreeMap::new(),
-            came: BTreeSet::new(),
-            give_up_waiting: None,
-            system_topic_due: None,
-            state: State { open: metadata.is_some(), ..State::default() },
-            published: watch::Sender::new(Arc::new(State::default())),
-            policy: watch::Sender::new(None),
-        };
-        engine.state.metadata = Arc::new(metadata.unwrap_or_default());
-        if let Some(settings) = kept {
-            match Policy::build(settings.clone(), None) {
-                Ok(policy) => engine.enforce(settings, policy),
-                // They were valid when they were written; the provisioner pushes again.
-                Err(error) => tracing::error!(%error, "the settings on disk are not usable, waiting for new ones"),
-            }
-        }
-        engine.publish_all();
-        let sc = Self { commands, state: engine.published.subscribe(), policy: engine.policy.subscribe() };
-        Ok((sc, tokio::spawn(engine.run(receiver, stop))))
-    }
-
-    /// The newest state, and word of each change.
-    pub fn state(&self) -> watch::Receiver<Arc<State>> {
-        self.state.clone()
-    }
-
-    /// Who may do what, for the listeners.
-    pub fn policy(&self) -> watch::Receiver<Option<Arc<Policy>>> {
-        self.policy.clone()
-    }
-
-    /// Puts settings in force here and on disk; SPUs follow.
-    pub async fn put_settings(&self, settings: Settings) -> Result<(), SettingsRefused> {
-        let (reply, answer) = oneshot::channel();
-        let sent = self.commands.send(Command::Settings(Box::new(settings), reply)).await;
-        sent.map_err(|_| SettingsRefused::Stopping)?;
-        answer.await.map_err(|_| SettingsRefused::Stopping)?
-    }
-
-    /// Creates a topic; the number is the revision from which on it exists.
-    pub async fn create(&self, new: NewTopic, dry_run: bool) -> Result<u64, Refusal> {
-        self.ask(|reply| Command::Create { new, dry_run, reply }).await
-    }
-
-    /// Deletes a topic.
-    pub async fn delete(&self, name: String, force: bool) -> Result<u64, Refusal> {
-        self.ask(|reply| Command::Delete { name, force, reply }).await
-    }
-
-    /// Gives a topic more partitions.
-    pub async fn add_partitions(&self, name: String, count: u32) -> Result<u64, Refusal> {
-        self.ask(|reply| Command::AddPartitions { name, count, reply }).await
-    }
-
-    /// Registers an SPU; its id, or why not.
-    pub async fn spu_came(&self, hello: SpuHello) -> Result<i32, String> {
-        let stopping = || "the SC is stopping".to_owned();
-        let (reply, answer) = oneshot::channel();
-        self.commands.send(Command::SpuCame { hello, reply }).await.map_err(|_| stopping())?;
-        answer.await.map_err(|_| stopping())?
-    }
-
-    /// A connection of an SPU ended.
-    pub async fn spu_went(&self, spu: i32, session: u64) {
-        self.tell(Command::SpuWent { spu, session }).await;
-    }
-
-    /// How an SPU's copies stand.
-    pub async fn report(&self, spu: i32, reports: Vec<ReplicaReport>) {
-        self.tell(Command::Report { spu, reports }).await;
-    }
-
-    /// An SPU has put settings in force.
-    pub async fn settings_applied(&self, spu: i32, generation: u64) {
-        self.tell(Command::SettingsApplied { spu, generation }).await;
-    }
-
-    /// An SPU has removed what it held of these incarnations.
-    pub async fn retired_gone(&self, spu: i32, gone: BTreeSet<Uuid>) {
-        self.tell(Command::RetiredGone { spu, gone }).await;
-    }
-
-    async fn tell(&self, command: Command) {
-        if self.commands.send(command).await.is_err() {
-            tracing::debug!("the engine has stopped");
-        }
-    }
-
-    async fn ask(
-        &self,
-        command: impl FnOnce(oneshot::Sender<Result<u64, Refusal>>) -> Command,
-    ) -> Result<u64, Refusal> {
-        let stopping = || Refusal::Later("the cluster is stopping: try again in a moment".into());
-        let (reply, answer) = oneshot::channel();
-        self.commands.send(command(reply)).await.map_err(|_| stopping())?;
-        answer.await.map_err(|_| stopping())?
-    }
-}
-
-struct Engine {
-    cluster: Uuid,
+/// All that changes.
+pub(super) struct Engine {
+    owner: Owner,
     store: Store,
     live: Live,
     /// The connection on which each registered SPU is.
@@ -219,7 +44,49 @@ struct Engine {
 }
 
 impl Engine {
-    async fn run(mut self, mut commands: mpsc::Receiver<Command>, stop: CancellationToken) {
+    /// With what is on disk in force.
+    pub(super) fn open(store: Store, owner: Owner) -> Result<Self, StoreError> {
+        let kept = store.settings().unwrap_or_else(|error| {
+            // Unlike the metadata they come again: the provisioner pushes them.
+            tracing::error!(%error, "cannot use the kept settings, waiting for new ones");
+            None
+        });
+        let metadata = store.metadata()?;
+        let mut engine = Self {
+            owner,
+            store,
+            live: Live::default(),
+            sessions: BTreeMap::new(),
+            came: BTreeSet::new(),
+            give_up_waiting: None,
+            system_topic_due: None,
+            state: State { open: metadata.is_some(), ..State::default() },
+            published: watch::Sender::new(Arc::new(State::default())),
+            policy: watch::Sender::new(None),
+        };
+        engine.state.metadata = Arc::new(metadata.unwrap_or_default());
+        if let Some(settings) = kept.filter(|settings| engine.owner.owns(settings)) {
+            match Policy::build(settings.clone(), None) {
+                Ok(policy) => engine.enforce(settings, policy),
+                // They were valid when they were written; the provisioner pushes again.
+                Err(error) => {
+                    tracing::error!(%error, "the kept settings are not usable, waiting for new ones")
+                }
+            }
+        }
+        engine.publish_all();
+        Ok(engine)
+    }
+
+    pub(super) fn state(&self) -> watch::Receiver<Arc<State>> {
+        self.published.subscribe()
+    }
+
+    pub(super) fn policy(&self) -> watch::Receiver<Option<Arc<Policy>>> {
+        self.policy.subscribe()
+    }
+
+    pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>, stop: CancellationToken) {
         loop {
             let due = [self.give_up_waiting, self.system_topic_due].into_iter().flatten().min();
             tokio::select! {
@@ -283,7 +150,7 @@ impl Engine {
     }
 
     async fn put_settings(&mut self, settings: Settings) -> Result<(), SettingsRefused> {
-        if settings.cluster != self.cluster {
+        if !self.owner.owns(&settings) {
             return Err(SettingsRefused::Elsewhere);
         }
         let in_force = self.state.settings.as_ref().map_or(0, |settings| settings.generation);
@@ -331,6 +198,7 @@ impl Engine {
             tracing::warn!(spu, n_topics, "taking over partitions that the metadata does not have");
             self.commit(next).await.map_err(|error| error.to_string())?;
         }
+        self.name_strangers(spu, &hello.held);
         self.live.online.insert(spu);
         self.live.reports.retain(|(_, reporter), _| *reporter != spu);
         self.sessions.insert(spu, hello.session);
@@ -345,6 +213,17 @@ impl Engine {
         self.publish_all();
         self.settle().await;
         Ok(spu)
+    }
+
+    /// Data whose name another incarnation has taken is never deleted unasked, so somebody has to know of it.
+    fn name_strangers(&self, spu: i32, held: &[Assignment]) {
+        let metadata = &self.state.metadata;
+        for stranger in held.iter().filter(|held| {
+            !metadata.has_incarnation(held.topic_id) && !metadata.retired.contains_key(&held.topic_id)
+        }) {
+            let (partition, incarnation) = (&stranger.key, stranger.topic_id);
+            tracing::error!(spu, %partition, %incarnation, "the SPU holds data of an unknown topic: kept, not served");
+        }
     }
 
     async fn spu_went(&mut self, spu: i32, session: u64) {
@@ -380,8 +259,7 @@ impl Engine {
         let missing = !self.state.metadata.topics.contains_key(CONSUMER_OFFSETS);
         if missing && self.system_topic_due.is_none() {
             let world = self.state.world(&self.live);
-            if let Some(next) =
-                decide::ensure_consumer_offsets(&self.state.metadata, &world, Uuid::new_v4())
+            if let Some(next) = decide::ensure_consumer_offsets(&self.state.metadata, &world, Uuid::new_v4())
             {
                 self.commit_own(next).await;
             }

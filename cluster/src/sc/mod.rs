@@ -8,12 +8,13 @@
 pub mod admin;
 pub mod decide;
 mod engine;
+mod handle;
 pub mod metadata;
 mod refusal;
 pub mod state;
 mod store;
 pub mod topic;
 
-pub use engine::{Sc, SettingsRefused, SpuHello};
+pub use handle::{Owner, Sc, SettingsRefused, SpuHello};
 pub use refusal::Refusal;
 pub use store::StoreError;

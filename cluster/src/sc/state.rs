@@ -159,10 +159,8 @@ impl State {
     fn partition_view(&self, key: &PartitionKey, live: &Live) -> Option<PartitionView> {
         let topic = self.metadata.topics.get(&key.topic)?;
         let placed = topic.partitions.get(&key.partition)?;
-        let report = live
-            .reports
-            .get(&(key.clone(), placed.leader))
-            .filter(|report| report.topic_id == topic.id);
+        let report =
+            live.reports.get(&(key.clone(), placed.leader)).filter(|report| report.topic_id == topic.id);
         Some(PartitionView {
             topic_id: topic.id,
             leader: placed.leader,
@@ -179,8 +177,7 @@ impl State {
                 let key = PartitionKey { topic: name.clone(), partition: *index };
                 self.partitions.get(&key).is_some_and(|partition| partition.resolution.serves())
             };
-            let online =
-                topic.standing == Standing::Provisioned && topic.partitions.keys().all(serves);
+            let online = topic.standing == Standing::Provisioned && topic.partitions.keys().all(serves);
             let known = self
                 .topics
                 .get(name)

@@ -50,7 +50,9 @@ impl Replicas {
     pub fn replication_factor(&self) -> u32 {
         match self {
             Self::Computed { replication_factor, .. } => *replication_factor,
-            Self::Assigned(map) => map.first().map_or(0, |spus| u32::try_from(spus.len()).unwrap_or(u32::MAX)),
+            Self::Assigned(map) => {
+                map.first().map_or(0, |spus| u32::try_from(spus.len()).unwrap_or(u32::MAX))
+            }
         }
     }
 }

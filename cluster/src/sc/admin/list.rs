@@ -23,9 +23,7 @@ pub fn answer(header: &Header, kind: Kind, asked: &List, state: &State) -> Resul
 fn topics<'a>(asked: &List, state: &'a State) -> Vec<(&'a String, &'a TopicView)> {
     let named = |name: &str| asked.names.is_empty() || asked.names.iter().any(|part| name.contains(part));
     let topics = state.topics.iter().map(|(name, view)| (name, &**view));
-    topics
-        .filter(|(name, view)| view.topic.spec.options.system == asked.system && named(name))
-        .collect()
+    topics.filter(|(name, view)| view.topic.spec.options.system == asked.system && named(name)).collect()
 }
 
 fn partitions<'a>(asked: &List, state: &'a State) -> Vec<(&'a PartitionKey, &'a PartitionView)> {

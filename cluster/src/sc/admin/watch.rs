@@ -99,11 +99,8 @@ fn compare<'a, K: Ord, V: PartialEq>(
     let same = |key: &K, view: &Arc<V>| before.get(key).is_some_and(|known| Arc::ptr_eq(known, view));
     let updated: Vec<_> =
         now.iter().filter(|(key, view)| !same(key, view)).map(|(key, view)| (key, &**view)).collect();
-    let deleted: Vec<_> = before
-        .iter()
-        .filter(|(key, _)| !now.contains_key(*key))
-        .map(|(key, view)| (key, &**view))
-        .collect();
+    let deleted: Vec<_> =
+        before.iter().filter(|(key, _)| !now.contains_key(*key)).map(|(key, view)| (key, &**view)).collect();
     let changed = !(updated.is_empty() && deleted.is_empty());
     changed.then_some(Change { epoch, whole: false, updated, deleted })
 }

@@ -27,7 +27,9 @@ pub fn place(
     let factor = replicas.replication_factor();
     let n_spus = world.spus.len();
     if usize::try_from(factor).unwrap_or(usize::MAX) > n_spus {
-        return Err(NoPlace::Yet(format!("replication factor {factor} needs {factor} SPUs, the cluster has {n_spus}")));
+        return Err(NoPlace::Yet(format!(
+            "replication factor {factor} needs {factor} SPUs, the cluster has {n_spus}"
+        )));
     }
     if factor > 1 {
         return Err(NoPlace::Yet(format!(
@@ -45,9 +47,7 @@ fn as_assigned(world: &World, map: &[Vec<i32>], from: u32) -> Result<BTreeMap<u3
         return Err(NoPlace::Ever(format!("the cluster has no SPU with id {unknown}")));
     }
     let placed = (0..).zip(map).skip_while(|(index, _)| *index < from);
-    Ok(placed
-        .filter_map(|(index, spus)| Some((index, placement(*spus.first()?, spus.clone()))))
-        .collect())
+    Ok(placed.filter_map(|(index, spus)| Some((index, placement(*spus.first()?, spus.clone())))).collect())
 }
 
 fn least_loaded(

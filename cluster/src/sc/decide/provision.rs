@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::topics::{NewTopic, create_topic, placed};
 use super::World;
+use super::topics::{NewTopic, create_topic, placed};
 use crate::sc::metadata::{Metadata, Standing};
 use crate::sc::topic::{CONSUMER_OFFSETS, TopicSpec};
 

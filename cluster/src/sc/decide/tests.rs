@@ -73,9 +73,17 @@ fn partitions_go_where_the_fewest_are_led() {
 #[test]
 fn a_topic_without_a_place_exists_and_says_why() {
     for (spec, world, expected) in [
-        (computed(1, 1), world(&[]), Standing::Waiting("replication factor 1 needs 1 SPUs, the cluster has 0".into())),
+        (
+            computed(1, 1),
+            world(&[]),
+            Standing::Waiting("replication factor 1 needs 1 SPUs, the cluster has 0".into()),
+        ),
         (computed(1, 1), world(&[(5001, false)]), Standing::Waiting("waiting for live spus".into())),
-        (computed(1, 4), three(), Standing::Waiting("replication factor 4 needs 4 SPUs, the cluster has 3".into())),
+        (
+            computed(1, 4),
+            three(),
+            Standing::Waiting("replication factor 4 needs 4 SPUs, the cluster has 3".into()),
+        ),
         (assigned(&[&[5001], &[7]]), three(), Standing::Invalid("the cluster has no SPU with id 7".into())),
         (assigned(&[&[5003], &[5001]]), three(), Standing::Provisioned),
         // Placed by hand, an SPU need not be there at the moment.
@@ -86,7 +94,9 @@ fn a_topic_without_a_place_exists_and_says_why() {
         assert_eq!(metadata.topics["t"].standing, expected, "{spec:?} in {world:?}");
     }
     let two_copies = made(&[("t", computed(1, 2))], &three());
-    assert!(matches!(&two_copies.topics["t"].standing, Standing::Waiting(reason) if reason.contains("one copy")));
+    assert!(
+        matches!(&two_copies.topics["t"].standing, Standing::Waiting(reason) if reason.contains("one copy"))
+    );
 }
 
 #[test]

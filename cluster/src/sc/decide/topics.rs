@@ -31,12 +31,11 @@ pub fn create_topic(metadata: &Metadata, world: &World, new: NewTopic) -> Result
     if !spec.options.system {
         within_limit(metadata, world, spec.replicas.partitions())?;
     }
-    let topic = placed(metadata, world, Topic {
-        id: new.id,
-        spec,
-        standing: Standing::Provisioned,
-        partitions: Default::default(),
-    });
+    let topic = placed(
+        metadata,
+        world,
+        Topic { id: new.id, spec, standing: Standing::Provisioned, partitions: Default::default() },
+    );
     Ok(metadata.with_topic(&name, topic))
 }
 
@@ -58,7 +57,12 @@ pub fn delete_topic(metadata: &Metadata, name: &str, force: bool) -> Result<Meta
 }
 
 /// Gives a topic `count` more partitions.
-pub fn add_partitions(metadata: &Metadata, world: &World, name: &str, count: u32) -> Result<Metadata, Refusal> {
+pub fn add_partitions(
+    metadata: &Metadata,
+    world: &World,
+    name: &str,
+    count: u32,
+) -> Result<Metadata, Refusal> {
     let topic = metadata.topics.get(name).ok_or_else(|| Refusal::NotFound(name.into()))?;
     let Replicas::Computed { partitions, .. } = &topic.spec.replicas else {
         return Err(Refusal::ReplicaType(format!(

@@ -1,1 +1,128 @@
+use super::*;
+use crate::wire::schema::Encoder;
+use crate::wire::schema::metadata::topic::{
+    Bounds, CleanupPolicy, CompressionAlgorithm, Deduplication, PartitionMap, PartitionMaps, ReplicaSpec,
+    SegmentBasedPolicy, TopicStorageConfig,
+};
+use crate::wire::schema::sc::TryEncodableFrom;
+use crate::wire::schema::sc::objects::ObjectApiCreateRequest;
 
+const VERSION: i16 = 19;
+
+fn header(version: i16) -> Header {
+    Header { key: key::CREATE, version, correlation_id: 1 }
+}
+
+fn body(name: &str, spec: WireTopicSpec) -> Bytes {
+    let common = CommonCreateRequest { name: name.into(), dry_run: false, timeout: Some(500) };
+    let request = ObjectApiCreateRequest::try_encode_from(CreateRequest::new(common, spec), VERSION).unwrap();
+    let mut bytes = Vec::new();
+    request.encode(&mut bytes, VERSION).unwrap();
+    bytes.into()
+}
+
+fn read(spec: WireTopicSpec) -> Result<TopicSpec, Refusal> {
+    match create(&Usage::default(), &header(VERSION), body("t", spec)).unwrap() {
+        Create::Topic { name, spec, dry_run: false, timeout_ms: Some(500) } if name == "t" => spec,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_spec_is_the_same_after_the_way_in_and_out() {
+    let mut full = WireTopicSpec::new_computed(3, 1, Some(true));
+    full.set_cleanup_policy(CleanupPolicy::Segment(SegmentBasedPolicy { time_in_seconds: 60 }));
+    full.set_storage(TopicStorageConfig { segment_size: Some(4096), max_partition_size: Some(8192) });
+    full.set_compression_type(CompressionAlgorithm::Zstd);
+    let by_hand: Vec<PartitionMap> =
+        (0..2).map(|id| PartitionMap { id, replicas: vec![5001], mirror: None }).collect();
+    for spec in [
+        WireTopicSpec::new_computed(1, 1, None),
+        full,
+        WireTopicSpec::new_assigned(PartitionMaps::from(by_hand)),
+    ] {
+        assert_eq!(spec::to_wire(&read(spec.clone()).unwrap()), spec);
+    }
+}
+
+#[test]
+fn a_client_cannot_make_a_system_topic() {
+    let mut spec = WireTopicSpec::new_computed(1, 1, None);
+    spec.set_system(true);
+    assert!(!read(spec).unwrap().options.system);
+}
+
+#[test]
+fn specs_that_break_a_rule_are_refused_in_upstreams_words() {
+    let storage = |segment_size, max_partition_size| {
+        let mut spec = WireTopicSpec::new_computed(1, 1, None);
+        spec.set_storage(TopicStorageConfig { segment_size, max_partition_size });
+        spec
+    };
+    let mut short = WireTopicSpec::new_computed(1, 1, None);
+    short.set_cleanup_policy(CleanupPolicy::Segment(SegmentBasedPolicy { time_in_seconds: 9 }));
+    let gap = vec![PartitionMap { id: 1, replicas: vec![5001], mirror: None }];
+    for (spec, expected) in [
+        (WireTopicSpec::new_computed(0, 1, None), "partition must be greater than 0"),
+        (WireTopicSpec::new_computed(1, 0, None), "replication factor must be greater than 0"),
+        (short, "retention_secs 9 is less than minimum 10"),
+        (storage(Some(1023), None), "segment_size 1023 is less than minimum 1024"),
+        (storage(None, Some(2047)), "max_partition_size 2047 is less than minimum 2048"),
+        (storage(Some(4096), Some(4095)), "max_partition_size 4095 is less than segment size 4096"),
+        (WireTopicSpec::new_assigned(PartitionMaps::from(gap)), "assigned partitions must start with id 0"),
+        (WireTopicSpec::new_assigned(PartitionMaps::default()), "no assigned partitions found"),
+    ] {
+        assert_eq!(read(spec), Err(Refusal::InvalidConfiguration(expected.into())));
+    }
+    let mut deduplicated = WireTopicSpec::new_computed(1, 1, None);
+    let bounds = Bounds { count: 1, age: None };
+    deduplicated.set_deduplication(Some(Deduplication { bounds, ..Default::default() }));
+    assert_eq!(read(deduplicated), Err(Refusal::DeduplicationModule));
+    let mirror = WireTopicSpec::from(ReplicaSpec::Mirror(Default::default()));
+    assert!(matches!(read(mirror), Err(Refusal::Unsupported(_))));
+}
+
+#[test]
+fn names_follow_upstreams_rules() {
+    let long = "x".repeat(63);
+    for (name, valid) in [
+        ("t", true),
+        ("a-0", true),
+        (long.as_str(), true),
+        ("", false),
+        ("-a", false),
+        ("a-", false),
+        ("A", false),
+        ("a.b", false),
+        ("a/b", false),
+        ("ä", false),
+    ] {
+        assert_eq!(checked_topic_name(name.into()).is_ok(), valid, "{name:?}");
+    }
+    assert!(checked_topic_name(format!("{long}x")).is_err());
+}
+
+#[test]
+fn bytes_that_are_no_request_are_errors() {
+    let usage = Usage::default();
+    let whole = body("t", WireTopicSpec::new_computed(1, 1, None));
+    for cut in 0..whole.len() {
+        assert!(create(&usage, &header(VERSION), whole.slice(..cut)).is_err(), "{cut} bytes");
+    }
+    assert!(create(&usage, &header(9), whole).is_err(), "the old form of objects");
+    let huge = Bytes::from_static(b"\x00\x05Topic\xff\xff\xff\xff");
+    assert!(create(&usage, &header(VERSION), huge.clone()).is_err());
+    assert!(list(&usage, &header(VERSION), huge.clone()).is_err());
+    assert!(watch(&header(VERSION), huge).is_err());
+    assert_eq!(usage.decode_panics.get(), 0);
+}
+
+#[test]
+fn types_are_known_by_their_labels() {
+    for (label, expected) in [("SPU", Some(Kind::Spu)), ("Spu", None), ("", None), ("Topics", None)] {
+        let mut bytes = u16::try_from(label.len()).unwrap().to_be_bytes().to_vec();
+        bytes.extend(label.as_bytes());
+        bytes.extend(0u32.to_be_bytes());
+        assert_eq!(watch(&header(VERSION), bytes.into()).unwrap(), expected, "{label:?}");
+    }
+}
