@@ -1,6 +1,7 @@
 //! Makes the partitions of this SPU what the SC says they are.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::Arc;
 
 use cluster_settings::Durability;
@@ -15,28 +16,27 @@ use crate::link::{Assignment, PartitionKey, View};
 const OPENED_AT_ONCE: usize = 4;
 
 impl Spu {
-    /// Applies a view: keeps it, closes what is no longer assigned, opens what is new, removes what the SC
-    /// says was deleted, and tells the SC when all that is done. A view applied twice changes nothing.
-    pub(super) async fn apply(&self, view: &View) {
-        let assignments: Vec<Assignment> = view.assignments.values().cloned().collect();
-        if let Err(error) = kept::save(&self.folder, assignments).await {
-            // Without it a restart would serve less than was promised, so the SC must not hear "applied".
-            error!(%error, "cannot keep the assignments on disk; going on with the former ones");
-            return;
-        }
-        let replicas = self.next_replicas(view).await;
-        let gone: Vec<Arc<Replica>> =
-            self.replicas.all().into_iter().filter(|old| !still_assigned(old, view)).collect();
+    /// Applies the link's view: keeps it, closes what is no longer assigned, opens what is new, removes what
+    /// the SC says was deleted, and tells the SC when all that is done. Applied twice it changes nothing.
+    pub(super) async fn apply_view(&self) -> io::Result<()> {
+        let _one_at_a_time = self.applying.lock().await;
+        let view = Arc::clone(&self.link.view().borrow());
+        let kept = kept::save(&self.folder, view.assignments.values().cloned().collect()).await;
+        let replicas = self.next_replicas(&view).await;
+        let before = self.replicas.all();
+        let gone: Vec<_> = before.into_iter().filter(|old| !still_assigned(old, &view)).collect();
         // Out of sight first, so that nobody finds a log that is being closed.
         self.replicas.replace(replicas);
         for replica in gone.iter().filter(|old| !view.retired.contains(&old.assignment.topic_id)) {
             replica.close().await;
         }
-        self.remove_retired(view, &gone).await;
+        self.remove_retired(&view, &gone).await;
         for replica in self.replicas.all() {
             self.link.report(replica.report());
         }
+        kept?;
         self.link.applied_view(view.revision);
+        Ok(())
     }
 
     async fn next_replicas(&self, view: &View) -> Vec<Arc<Replica>> {

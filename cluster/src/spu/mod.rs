@@ -16,15 +16,19 @@ mod replicas;
 mod requests;
 mod stream;
 mod streams;
+mod turns;
 mod upkeep;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use cluster_storage::{OpenError, Store};
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::error;
 
 use crate::access::PolicyWatch;
 use crate::link::SpuLink;
@@ -35,6 +39,9 @@ pub use replicas::{Replica, Replicas};
 pub use requests::Requests;
 
 use consumers::Consumers;
+
+/// Pause before a view that the disk did not take is tried again.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// What an SPU is started with.
 #[derive(Debug)]
@@ -67,6 +74,8 @@ pub struct Spu {
     policy: PolicyWatch,
     usage: Arc<Usage>,
     stop: CancellationToken,
+    /// Views are applied one at a time.
+    applying: Mutex<()>,
 }
 
 /// The store has no `Debug` of its own.
@@ -96,11 +105,14 @@ impl Spu {
             policy,
             usage,
             stop,
+            applying: Mutex::default(),
         };
         spu.follow_settings();
         spu.replicas.remember_folders(spu.store.0.list().await?);
-        let view = spu.link.view().borrow().clone();
-        spu.apply(&view).await;
+        if let Err(error) = spu.apply_view().await {
+            // What is kept is served all the same; the SC is told when it has been kept again.
+            error!(%error, "cannot keep the assignments on disk");
+        }
         Ok(Arc::new(spu))
     }
 
@@ -142,18 +154,22 @@ impl Spu {
     async fn follow_view(self: Arc<Self>) {
         let mut views = self.link.view();
         let mut policy = self.policy.clone();
-        // What was in force at the start has been applied then; the settings may name this SPU only now.
+        // Once more, since something may have changed after the start: applying twice changes nothing.
         loop {
-            tokio::select! {
-                () = self.stop.cancelled() => return,
-                changed = views.changed() => if changed.is_err() { return },
-                changed = policy.changed() => {
-                    if changed.is_err() { return }
-                    self.follow_settings();
+            if let Err(error) = self.apply_view().await {
+                // Not told to the SC, since a restart would serve less than it was told.
+                error!(%error, "cannot keep the assignments on disk; trying again");
+                tokio::select! {
+                    () = self.stop.cancelled() => return,
+                    () = sleep(RETRY) => continue,
                 }
             }
-            let view = Arc::clone(&views.borrow_and_update());
-            self.apply(&view).await;
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                () = changed(&mut views) => {}
+                // The settings say which id this SPU has, and what an acknowledgement means.
+                () = changed(&mut policy) => self.follow_settings(),
+            }
         }
     }
 
@@ -177,3 +193,6 @@ async fn changed<T>(watched: &mut watch::Receiver<T>) {
         std::future::pending::<()>().await;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use cluster_storage::batch::{self, Batch, BatchError, Codec, Limits};
 use cluster_storage::{AppendError, Appended, Partition, Ticket};
-use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout_at};
 
+use super::turns::Turn;
 use super::{Replica, Spu, changed};
 use crate::connection::Close;
 use crate::link::PartitionKey;
@@ -35,16 +35,16 @@ struct Queued {
 type Outcome = Result<Appended, ErrorCode>;
 
 impl Spu {
-    /// Stores the request's batches and answers each entry. `turn` makes the requests of one connection queue
-    /// their batches one after the other; they wait for the disk together.
+    /// Stores the request's batches and answers each entry. The requests of one connection queue their
+    /// batches in turn, and wait for the disk together.
     pub(super) async fn produce(
         self: Arc<Self>,
         header: Header,
         request: ProduceRequest,
-        turn: Arc<Mutex<()>>,
+        turn: Turn,
     ) -> Result<Frame, Close> {
         let deadline = Instant::now() + request.timeout;
-        let ordered = turn.lock().await;
+        let next = turn.come().await;
         let mut topics = Vec::with_capacity(request.topics.len());
         for topic in request.topics {
             let mut entries = Vec::with_capacity(topic.entries.len());
@@ -54,7 +54,7 @@ impl Spu {
             }
             topics.push((topic.name, entries));
         }
-        drop(ordered);
+        drop(next);
         let mut answers = Vec::with_capacity(topics.len());
         for (name, queued) in topics {
             let mut entries = Vec::with_capacity(queued.len());

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use futures_util::FutureExt;
-use tokio::sync::Mutex;
 
 use super::Spu;
 use super::stream::Stream;
 use super::streams::{Reader, Streams};
+use super::turns::Turns;
 use crate::access::Action;
 use crate::connection::{Close, Service, Session, Work};
 use crate::link::PartitionKey;
@@ -30,8 +30,8 @@ pub struct Requests {
 pub struct Connection {
     session: Arc<Session>,
     streams: Streams,
-    /// Held while a produce request queues its batches, so that those of one connection stay in order.
-    turn: Arc<Mutex<()>>,
+    /// Produce requests queue their batches in the order of arrival.
+    turns: Turns,
 }
 
 impl Requests {
@@ -49,7 +49,7 @@ impl Service for Requests {
 
     fn open(&self, session: &Arc<Session>) -> Connection {
         let session = Arc::clone(session);
-        Connection { session, streams: Streams::default(), turn: Arc::default() }
+        Connection { session, streams: Streams::default(), turns: Turns::default() }
     }
 
     fn request(&self, connection: &mut Connection, request: Request) -> Result<Work, Close> {
@@ -79,7 +79,7 @@ impl Service for Requests {
 }
 
 impl Requests {
-    fn produce(&self, connection: &Connection, request: Request) -> Result<Work, Close> {
+    fn produce(&self, connection: &mut Connection, request: Request) -> Result<Work, Close> {
         let too_large = request.frame.len() > self.spu.message_bytes();
         let header = request.header;
         let mut asked = ProduceRequest::parse(request.body)?;
@@ -93,7 +93,7 @@ impl Requests {
         if let Some(error) = refusal {
             return Ok(Work::Reply(self.spu.refuse_produce(&header, asked, &error)?));
         }
-        let turn = Arc::clone(&connection.turn);
+        let turn = connection.turns.next();
         Ok(Work::Later(Arc::clone(&self.spu).produce(header, asked, turn).boxed()))
     }
 

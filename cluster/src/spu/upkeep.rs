@@ -8,7 +8,6 @@ use tokio::time::{MissedTickBehavior, interval};
 use tracing::warn;
 
 use super::{Spu, changed};
-use crate::link::View;
 
 /// One timer for all partitions.
 const PERIOD: Duration = Duration::from_secs(10);
@@ -58,7 +57,8 @@ impl Spu {
             .into_iter()
             .filter(|replica| replica.log.as_ref().is_ok_and(|log| log.state() == State::Open));
         self.replicas.replace(usable.collect());
-        let view: Arc<View> = Arc::clone(&self.link.view().borrow());
-        self.apply(&view).await;
+        if let Err(error) = self.apply_view().await {
+            warn!(%error, "cannot keep the assignments on disk");
+        }
     }
 }

@@ -1,0 +1,86 @@
+//! Partitions come and go with the SC's word, and stay without it.
+
+use std::path::Path;
+
+use super::fixture::{Controller, SliceSeen, Unit, assignment, batch, numbers, produced, stream_fetch};
+use crate::connection::tests::fixture::{Cluster, request};
+use crate::sc::topic::TopicOptions;
+
+fn folders(root: &Path) -> usize {
+    std::fs::read_dir(root.join("main-0/log")).unwrap().count()
+}
+
+#[tokio::test]
+async fn an_spu_serves_what_it_kept_before_any_sc_is_there() {
+    let (folder, cluster) = (tempfile::tempdir().unwrap(), Cluster::new());
+    let unit = Unit::with_numbers(folder.path(), &cluster).await;
+    produced(&mut unit.client(&cluster).await, "numbers", &[(1, &batch(&["a", "b"]))]).await;
+    unit.stop().await;
+    let kept = crate::spu::kept_assignments(&folder.path().join("main-0")).unwrap();
+    let mut expected = numbers();
+    expected.sort_by(|left, right| left.key.cmp(&right.key));
+    assert_eq!(kept, expected);
+    let unit = Unit::start(folder.path(), &cluster, cluster.settings(), kept).await;
+    let answers = produced(&mut unit.client(&cluster).await, "numbers", &[(1, &batch(&["c"]))]).await;
+    assert_eq!(answers, [(1, 0, 2)]);
+}
+
+#[tokio::test]
+async fn a_deleted_topic_ends_its_streams_and_its_files() {
+    let (folder, cluster) = (tempfile::tempdir().unwrap(), Cluster::new());
+    let listener = Controller::listen(folder.path());
+    let unit = Unit::with_numbers(folder.path(), &cluster).await;
+    let mut controller = Controller::accept(&listener).await;
+    controller.put(numbers(), &[]).await;
+    let mut client = unit.client(&cluster).await;
+    produced(&mut client, "numbers", &[(0, &batch(&["a"]))]).await;
+    client.send(&request(1003, 25, &stream_fetch("numbers", 1, 100, None))).await;
+    assert!(client.call(18, 2, &[]).await.is_some());
+    assert_eq!(folders(folder.path()), 3);
+
+    // Made again under its name at once: another topic, and empty.
+    let again = vec![assignment("numbers", 0, 9, TopicOptions::default()), numbers().remove(2)];
+    controller.put(again.clone(), &[1]).await;
+    assert_eq!(SliceSeen::parse(client.response().await.unwrap()).code, 2007);
+    assert_eq!(folders(folder.path()), 2);
+    assert_eq!(produced(&mut client, "numbers", &[(0, &batch(&["b"]))]).await, [(0, 0, 0)]);
+    // Told twice, nothing changes.
+    controller.put(again, &[1]).await;
+    assert_eq!(produced(&mut client, "numbers", &[(0, &batch(&["b"]))]).await, [(0, 0, 1)]);
+}
+
+#[tokio::test]
+async fn what_is_neither_assigned_nor_deleted_is_kept_and_not_served() {
+    let (folder, cluster) = (tempfile::tempdir().unwrap(), Cluster::new());
+    let listener = Controller::listen(folder.path());
+    let unit = Unit::with_numbers(folder.path(), &cluster).await;
+    let mut controller = Controller::accept(&listener).await;
+    controller.put(numbers(), &[]).await;
+    let mut client = unit.client(&cluster).await;
+    produced(&mut client, "numbers", &[(0, &batch(&["a"]))]).await;
+    client.send(&request(1003, 25, &stream_fetch("numbers", 1, 100, None))).await;
+    controller.put(numbers().split_off(2), &[]).await;
+    assert_eq!(SliceSeen::parse(client.response().await.unwrap()).code, 6);
+    assert_eq!(produced(&mut client, "numbers", &[(0, &batch(&["b"]))]).await[0].1, 6);
+    assert_eq!(folders(folder.path()), 3);
+    controller.put(numbers(), &[]).await;
+    assert_eq!(produced(&mut client, "numbers", &[(0, &batch(&["b"]))]).await, [(0, 0, 1)]);
+}
+
+#[tokio::test]
+async fn a_changed_epoch_is_in_every_batch_stored_after_it() {
+    let (folder, cluster) = (tempfile::tempdir().unwrap(), Cluster::new());
+    let listener = Controller::listen(folder.path());
+    let unit = Unit::with_numbers(folder.path(), &cluster).await;
+    let mut controller = Controller::accept(&listener).await;
+    let mut client = unit.client(&cluster).await;
+    produced(&mut client, "numbers", &[(0, &batch(&["a"]))]).await;
+    let mut view = numbers();
+    view[0].epoch = 4;
+    controller.put(view, &[]).await;
+    produced(&mut client, "numbers", &[(0, &batch(&["b"]))]).await;
+    client.send(&request(1003, 25, &stream_fetch("numbers", 0, 1 << 20, None))).await;
+    let slice = SliceSeen::parse(client.response().await.unwrap());
+    let epochs: Vec<i32> = slice.batches.iter().map(|batch| batch.header().leader_epoch).collect();
+    assert_eq!(epochs, [3, 4]);
+}

@@ -1,0 +1,7 @@
+//! An SPU met over its socket.
+
+mod assigned;
+mod consumers;
+mod fixture;
+mod produce;
+mod stream;
