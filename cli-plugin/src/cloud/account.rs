@@ -194,20 +194,4 @@ fn session_over() -> Failure {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_stays_one_part_of_the_path() {
-        let cases = [
-            ("main-1", "main-1"),
-            ("a/b", "a%2Fb"),
-            ("..", "%2E%2E"),
-            ("a?b=c", "a%3Fb%3Dc"),
-            ("é", "%C3%A9"),
-        ];
-        for (name, escaped) in cases {
-            assert_eq!(segment(name), escaped);
-        }
-    }
-}
+mod tests;
