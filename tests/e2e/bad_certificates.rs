@@ -15,7 +15,10 @@ async fn refused(tenant: &Tenant, what: &str, csr: &str) -> anyhow::Result<()> {
     let answer = tenant.person.request_certificate(&tenant.cluster.id, &json!({"csr": csr})).await?;
     assert!(answer.status.is_client_error(), "{what} was answered {}: {}", answer.status, answer.text());
     let problem = answer.json()?;
-    assert!(problem["fix"].as_str().is_some_and(|fix| !fix.is_empty()), "{what}: no way out is told: {problem}");
+    assert!(
+        problem["fix"].as_str().is_some_and(|fix| !fix.is_empty()),
+        "{what}: no way out is told: {problem}"
+    );
     Ok(())
 }
 
@@ -96,7 +99,10 @@ async fn a_csr_gives_its_key_and_nothing_else() -> anyhow::Result<()> {
 }
 
 fn uris(certificate: &X509Certificate<'_>) -> anyhow::Result<Vec<String>> {
-    let names = certificate.subject_alternative_name()?.map(|each| each.value.general_names.clone()).unwrap_or_default();
+    let names = certificate
+        .subject_alternative_name()?
+        .map(|each| each.value.general_names.clone())
+        .unwrap_or_default();
     Ok(names
         .iter()
         .filter_map(|name| if let GeneralName::URI(uri) = name { Some((*uri).to_string()) } else { None })
@@ -135,7 +141,9 @@ async fn a_certificate_of_ones_own_making_opens_nothing() -> anyhow::Result<()> 
     let leaf = rcgen::Issuer::from_ca_cert_pem(&who.certificate, leaf_key)?;
     let grandchild = params.signed_by(&key, &leaf)?.pem() + &who.certificate;
 
-    for (what, chain) in [("self-signed", self_signed), ("look-alike authority", look_alike), ("grandchild", grandchild)] {
+    for (what, chain) in
+        [("self-signed", self_signed), ("look-alike authority", look_alike), ("grandchild", grandchild)]
+    {
         for name in [who.domain.clone(), format!("main-0.{}", who.domain)] {
             let config = raw::configuration(&who.ca, Some((&chain, &key.serialize_pem())))?;
             let served = raw::connect(cloud.gateway()?, &name, config, Cut::Whole).is_ok_and(|mut stream| {

@@ -38,7 +38,10 @@ async fn a_long_password_counts_to_its_last_byte() -> anyhow::Result<()> {
     let browser = Visitor::of(cloud);
     let (email, password) = (Person::fresh_email(), format!("{}ä last", "kelp gravel orbit ".repeat(6)));
     browser.sign_up(&email, &password).await?;
-    let link = until("the mail", Duration::from_secs(10), async || browser.verification_link(&email).await.map(Some)).await?;
+    let link = until("the mail", Duration::from_secs(10), async || {
+        browser.verification_link(&email).await.map(Some)
+    })
+    .await?;
     browser.verify(&link).await?;
     login(&Visitor::of(cloud), &email, &password).await?.expect(200)?;
     let cut: String = password.chars().take(password.chars().count() - 1).collect();
@@ -51,7 +54,10 @@ async fn an_address_already_used_looks_like_a_fresh_one() -> anyhow::Result<()> 
     let cloud = Cloud::shared()?;
     let person = Person::sign_up(cloud).await?;
     let blank = |text: String, email: &str| {
-        let token = e2e::visitor::attribute_values(&text, "value").into_iter().find(|value| value.len() > 20).unwrap_or_default();
+        let token = e2e::visitor::attribute_values(&text, "value")
+            .into_iter()
+            .find(|value| value.len() > 20)
+            .unwrap_or_default();
         let nonce = e2e::visitor::attribute_values(&text, "nonce").into_iter().next().unwrap_or_default();
         let mut text = text.replace(email, "EMAIL");
         for secret in [token, nonce] {
@@ -104,7 +110,9 @@ async fn known_and_unknown_addresses_take_the_same_work() -> anyhow::Result<()> 
     };
     let mut unknown_answer = None;
     let unknown = async || {
-        let answer = login(&Visitor::of(cloud), &Person::fresh_email(), "wrong kelp gravel orbit").await?.expect(401)?;
+        let answer = login(&Visitor::of(cloud), &Person::fresh_email(), "wrong kelp gravel orbit")
+            .await?
+            .expect(401)?;
         unknown_answer = Some(answer.json()?);
         Ok(())
     };
@@ -137,7 +145,10 @@ async fn a_link_works_once_and_not_after_its_time() -> anyhow::Result<()> {
     let browser = Visitor::of(cloud);
     let (email, password) = (Person::fresh_email(), Person::fresh_password());
     browser.sign_up(&email, &password).await?;
-    let link = until("the mail", Duration::from_secs(10), async || browser.verification_link(&email).await.map(Some)).await?;
+    let link = until("the mail", Duration::from_secs(10), async || {
+        browser.verification_link(&email).await.map(Some)
+    })
+    .await?;
 
     // Looking changes nothing: mail scanners look.
     for _ in 0..3 {
@@ -162,7 +173,10 @@ async fn a_link_works_once_and_not_after_its_time() -> anyhow::Result<()> {
     let browser = Visitor::of(cloud);
     let (email, password) = (Person::fresh_email(), Person::fresh_password());
     browser.sign_up(&email, &password).await?;
-    let link = until("the mail", Duration::from_secs(10), async || browser.verification_link(&email).await.map(Some)).await?;
+    let link = until("the mail", Duration::from_secs(10), async || {
+        browser.verification_link(&email).await.map(Some)
+    })
+    .await?;
     let mut database = cloud.database().await?;
     let aged = sqlx::query(
         "UPDATE email_links SET expires_at = now() - interval '1 second' \
@@ -207,7 +221,10 @@ async fn no_form_is_taken_without_its_own_token_from_its_own_page() -> anyhow::R
         for (what, ask) in [
             ("no token", Ask::new(Method::POST, route).form(&[(field, value)])),
             ("an empty token", Ask::new(Method::POST, route).form(&[(field, value), ("csrf_token", "")])),
-            ("another person's token", Ask::new(Method::POST, route).form(&[(field, value), ("csrf_token", &foreign)])),
+            (
+                "another person's token",
+                Ask::new(Method::POST, route).form(&[(field, value), ("csrf_token", &foreign)]),
+            ),
             (
                 "another site",
                 Ask::new(Method::POST, route)
@@ -260,12 +277,26 @@ async fn every_answer_carries_its_guards() -> anyhow::Result<()> {
     let cloud = Cloud::shared()?;
     let person = Person::sign_up(cloud).await?;
     person.browser.sign_in(&person.email, &person.password).await?;
-    for path in ["/", "/signup", "/login", "/clusters", "/clusters/new", "/account", "/no-such-page", "/api/v1/clusters", "/api/v1/nothing"] {
+    for path in [
+        "/",
+        "/signup",
+        "/login",
+        "/clusters",
+        "/clusters/new",
+        "/account",
+        "/no-such-page",
+        "/api/v1/clusters",
+        "/api/v1/nothing",
+    ] {
         let answer = person.browser.get(path).await?;
         assert!(!answer.status.is_server_error(), "{path}");
         let policy = answer.header("content-security-policy").unwrap_or_default().to_string();
         for directive in ["default-src", "frame-ancestors 'none'", "base-uri", "object-src"] {
-            assert!(policy.contains(directive) || (directive == "object-src" && policy.contains("default-src 'none'")), "{path}: {policy}");
+            assert!(
+                policy.contains(directive)
+                    || (directive == "object-src" && policy.contains("default-src 'none'")),
+                "{path}: {policy}"
+            );
         }
         assert!(!policy.contains("unsafe-inline"), "{path}: {policy}");
         assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{path}");
@@ -276,7 +307,11 @@ async fn every_answer_carries_its_guards() -> anyhow::Result<()> {
         assert!(!name.is_empty());
     }
     let answer = Visitor::of(cloud).get("/clusters").await?;
-    assert!(answer.status.is_redirection() || answer.status == 401, "a stranger sees no clusters: {}", answer.status);
+    assert!(
+        answer.status.is_redirection() || answer.status == 401,
+        "a stranger sees no clusters: {}",
+        answer.status
+    );
     Ok(())
 }
 
@@ -316,10 +351,24 @@ async fn the_api_refuses_what_it_does_not_know() -> anyhow::Result<()> {
     ] {
         let answer = person.api.post_json("/api/v1/clusters", &body).await?;
         assert!(answer.status.is_client_error(), "{body} was answered {}", answer.status);
-        assert_eq!(answer.header("content-type").map(|kind| kind.starts_with("application/problem+json")), Some(true), "{body}");
-        assert!(answer.json()?["fix"].as_str().is_some_and(|fix| !fix.is_empty()), "{body}: {}", answer.text());
+        assert_eq!(
+            answer.header("content-type").map(|kind| kind.starts_with("application/problem+json")),
+            Some(true),
+            "{body}"
+        );
+        assert!(
+            answer.json()?["fix"].as_str().is_some_and(|fix| !fix.is_empty()),
+            "{body}: {}",
+            answer.text()
+        );
     }
-    for token in ["", "x", "flvc_", "flvc_0000000000000000000000000000000000000000", "eyJhbGciOiJub25lIn0.eyJzdWIiOiIxIn0."] {
+    for token in [
+        "",
+        "x",
+        "flvc_",
+        "flvc_0000000000000000000000000000000000000000",
+        "eyJhbGciOiJub25lIn0.eyJzdWIiOiIxIn0.",
+    ] {
         person.api.with_token(token).get("/api/v1/clusters").await?.expect(401)?;
     }
     Ok(())
@@ -331,7 +380,9 @@ async fn an_idempotency_key_makes_one_cluster_of_two_requests() -> anyhow::Resul
     let person = Person::sign_up(cloud).await?;
     person.first_cluster().await?;
     let ask = |name: &str| {
-        Ask::new(Method::POST, "/api/v1/clusters").header("idempotency-key", "the-same").json(&json!({"name": name}))
+        Ask::new(Method::POST, "/api/v1/clusters")
+            .header("idempotency-key", "the-same")
+            .json(&json!({"name": name}))
     };
     let first = person.api.ask(ask("twice")).await?.expect(201)?.json()?;
     let second = person.api.ask(ask("twice")).await?.expect(201)?.json()?;

@@ -222,7 +222,8 @@ async fn max_bytes_of_zero_or_less_still_brings_one_whole_batch_or_an_error() ->
         wire::send(&mut stream, &wire::stream_fetch(3, "fetches", 0, 0, max_bytes))?;
         if let Some((correlation, body)) = wire::receive(&mut stream)? {
             assert_eq!(correlation, 3);
-            let whole = body.windows(6).any(|part| part == b"good 0") && body.windows(6).any(|part| part == b"good 2");
+            let whole = body.windows(6).any(|part| part == b"good 0")
+                && body.windows(6).any(|part| part == b"good 2");
             let code = error_code(&body, "fetches")?;
             assert!(whole || code != 0, "max_bytes {max_bytes}: part of a batch");
         }
@@ -277,7 +278,8 @@ async fn bytes_drawn_at_random_kill_nobody() -> anyhow::Result<()> {
     let seed = rand::rng().random::<u64>();
     println!("seed {seed}");
     let mut random = rand::rngs::StdRng::seed_from_u64(seed);
-    let honest = wire::produce(5, "random", 0, &wire::batch(0, 1, &wire::records(&[wire::record(b"honest")])));
+    let honest =
+        wire::produce(5, "random", 0, &wire::batch(0, 1, &wire::records(&[wire::record(b"honest")])));
     for _ in 0..300 {
         let mut frame = honest.clone();
         // All but the frame's length and the correlation id.

@@ -49,7 +49,10 @@ async fn every_name_but_a_clusters_own_is_closed_alike() -> anyhow::Result<()> {
     // Host names have no case: the same cluster, reached or closed, but never another.
     let upper = reaction_to(&hello::with_names(Some(&[uppercase.as_bytes()])))?;
     let exact = reaction_to(&hello::with_names(Some(&[domain.as_bytes()])))?;
-    assert!(matches!(&exact, Reaction::Closed(bytes) | Reaction::Answered(bytes) if !bytes.is_empty()), "{exact:?}");
+    assert!(
+        matches!(&exact, Reaction::Closed(bytes) | Reaction::Answered(bytes) if !bytes.is_empty()),
+        "{exact:?}"
+    );
     assert_ne!(exact, unknown, "a cluster's own name gets a server's answer");
     let reached = |reaction: &Reaction| match reaction {
         Reaction::Closed(bytes) | Reaction::Answered(bytes) => bytes.first().copied(),
@@ -77,7 +80,10 @@ async fn what_is_no_hello_is_closed_alike() -> anyhow::Result<()> {
         ("application data first", vec![23, 3, 3, 0, 5, 1, 2, 3, 4, 5]),
         ("an empty record", vec![22, 3, 1, 0, 0, 22, 3, 1, 0, 0]),
         ("a record of 65,535 bytes", [&[22, 3, 1, 0xff, 0xff][..], &[1; 65_535]].concat()),
-        ("a hello that never ends", [vec![22, 3, 1, 0x3f, 0xff, 1, 0xff, 0xff, 0xff], vec![0; 40_000]].concat()),
+        (
+            "a hello that never ends",
+            [vec![22, 3, 1, 0x3f, 0xff, 1, 0xff, 0xff, 0xff], vec![0; 40_000]].concat(),
+        ),
         ("a lying length", lying),
         ("SSL 2", vec![0x80, 0x2e, 1, 3, 1, 0, 0x15, 0, 0, 0, 0x10]),
     ];
@@ -120,7 +126,8 @@ async fn a_ticket_of_one_tenant_resumes_nothing_at_another() -> anyhow::Result<(
     assert!(wire::receive(&mut stream)?.is_some(), "with its own tenant, and by now a ticket");
     // The hello is made for the first name, so it carries the ticket; only the name in it is the other's.
     let hello = raw::hello_for(&mine.domain, config)?;
-    let at = hello.windows(mine.domain.len()).position(|part| part == mine.domain.as_bytes()).expect("the name");
+    let at =
+        hello.windows(mine.domain.len()).position(|part| part == mine.domain.as_bytes()).expect("the name");
     assert_eq!(mine.domain.len(), theirs.domain.len(), "labels have one length");
     let mut swapped = hello.clone();
     swapped[at..at + theirs.domain.len()].copy_from_slice(theirs.domain.as_bytes());

@@ -14,24 +14,35 @@ use fluvio::Isolation;
 const DESKTOP: Look = Look { width: 1280, height: 900, dark: false };
 
 async fn fill(page: &Chromium, field: &str, text: &str) -> anyhow::Result<()> {
-    let element = page.client.wait().at_most(Duration::from_secs(20)).for_element(Locator::Css(field)).await?;
+    let element =
+        page.client.wait().at_most(Duration::from_secs(20)).for_element(Locator::Css(field)).await?;
     element.clear().await?;
     Ok(element.send_keys(text).await?)
 }
 
 async fn press(page: &Chromium, button: &str) -> anyhow::Result<()> {
-    let element = page.client.wait().at_most(Duration::from_secs(20)).for_element(Locator::Css(button)).await?;
+    let element =
+        page.client.wait().at_most(Duration::from_secs(20)).for_element(Locator::Css(button)).await?;
     Ok(element.click().await?)
 }
 
 async fn text_of(page: &Chromium, place: &str) -> anyhow::Result<String> {
-    Ok(page.client.wait().at_most(Duration::from_secs(20)).for_element(Locator::Css(place)).await?.text().await?)
+    Ok(page
+        .client
+        .wait()
+        .at_most(Duration::from_secs(20))
+        .for_element(Locator::Css(place))
+        .await?
+        .text()
+        .await?)
 }
 
 /// The verification link, from the outbox that the page links to.
 async fn read_mail(page: &Chromium, cloud: &Cloud, email: &str) -> anyhow::Result<()> {
     let visitor = e2e::visitor::Visitor::of(cloud);
-    let link = until("the mail", Duration::from_secs(10), async || visitor.verification_link(email).await.map(Some)).await?;
+    let link =
+        until("the mail", Duration::from_secs(10), async || visitor.verification_link(email).await.map(Some))
+            .await?;
     Ok(page.client.goto(&(cloud.portal() + &link)).await?)
 }
 
@@ -79,7 +90,8 @@ async fn a_person_signs_up_in_a_browser_and_consumes() -> anyhow::Result<()> {
     press(&page, "main button[type=submit]").await?;
     page.client.wait().at_most(Duration::from_secs(60)).for_element(running).await?;
     assert!(tenant.person.clusters().await?.iter().any(|each| each.name == "by-form"));
-    let console = page.client.execute("return document.querySelectorAll('script:not([src])').length", vec![]).await?;
+    let console =
+        page.client.execute("return document.querySelectorAll('script:not([src])').length", vec![]).await?;
     assert_eq!(console, 0, "no inline scripts");
     page.close().await
 }
@@ -90,18 +102,28 @@ async fn a_cluster_page_changes_state_without_being_loaded_again() -> anyhow::Re
     let tenant = Tenant::new(cloud).await?;
     let page = signed_in(cloud, &tenant.person, DESKTOP).await?;
     page.client.goto(&format!("{}/clusters/{}", cloud.portal(), tenant.cluster.id)).await?;
-    page.client.wait().at_most(Duration::from_secs(20)).for_element(Locator::Css("[data-state=running]")).await?;
+    page.client
+        .wait()
+        .at_most(Duration::from_secs(20))
+        .for_element(Locator::Css("[data-state=running]"))
+        .await?;
     page.client.execute("window.sameDocument = true", vec![]).await?;
     // Killed twice in a row the cluster is away long enough to be seen.
     let mut database = cloud.database().await?;
-    sqlx::query("UPDATE cluster_status SET state = 'degraded', reason = 'a test looks' WHERE cluster_id = $1::uuid")
-        .bind(&tenant.cluster.id)
-        .execute(&mut database)
-        .await?;
+    sqlx::query(
+        "UPDATE cluster_status SET state = 'degraded', reason = 'a test looks' WHERE cluster_id = $1::uuid",
+    )
+    .bind(&tenant.cluster.id)
+    .execute(&mut database)
+    .await?;
     let changed = Locator::Css("[data-state=degraded], [data-state=running]");
     page.client.wait().at_most(Duration::from_secs(20)).for_element(changed).await?;
     // The provisioner says again what is, and the page follows.
-    page.client.wait().at_most(Duration::from_secs(30)).for_element(Locator::Css("[data-state=running]")).await?;
+    page.client
+        .wait()
+        .at_most(Duration::from_secs(30))
+        .for_element(Locator::Css("[data-state=running]"))
+        .await?;
     let same = page.client.execute("return window.sameDocument === true", vec![]).await?;
     assert_eq!(same, true, "the page was loaded again");
     page.close().await
@@ -120,7 +142,14 @@ async fn signed_in(cloud: &Cloud, person: &Person, look: Look) -> anyhow::Result
     Ok(page)
 }
 
-async fn shoot(page: &Chromium, cloud: &Cloud, folder: &Path, name: &str, path: &str, width: u32) -> anyhow::Result<()> {
+async fn shoot(
+    page: &Chromium,
+    cloud: &Cloud,
+    folder: &Path,
+    name: &str,
+    path: &str,
+    width: u32,
+) -> anyhow::Result<()> {
     page.client.goto(&(cloud.portal() + path)).await?;
     page.client.wait().at_most(Duration::from_secs(20)).for_element(Locator::Css("main")).await?;
     page.picture(&folder.join(format!("{name}.png"))).await?;
@@ -145,7 +174,9 @@ async fn every_page_is_pictured_on_phone_and_desktop_in_light_and_dark() -> anyh
             let folder = programs::output(&format!("screenshots/{device}-{tone}"))?;
             let cluster = format!("/clusters/{}", tenant.cluster.id);
             let stranger = Chromium::open(look).await?;
-            for (name, path) in [("landing", "/"), ("sign-up", "/signup"), ("login", "/login"), ("outbox", "/outbox")] {
+            for (name, path) in
+                [("landing", "/"), ("sign-up", "/signup"), ("login", "/login"), ("outbox", "/outbox")]
+            {
                 shoot(&stranger, cloud, &folder, name, path, width).await?;
             }
             stranger.close().await?;
@@ -160,7 +191,10 @@ async fn every_page_is_pictured_on_phone_and_desktop_in_light_and_dark() -> anyh
             ] {
                 shoot(&page, cloud, &folder, name, path, width).await?;
             }
-            let tone_seen = page.client.execute("return matchMedia('(prefers-color-scheme: dark)').matches", vec![]).await?;
+            let tone_seen = page
+                .client
+                .execute("return matchMedia('(prefers-color-scheme: dark)').matches", vec![])
+                .await?;
             assert_eq!(tone_seen, dark, "the browser shows the tone that was asked for");
             page.close().await?;
         }

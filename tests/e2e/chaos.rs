@@ -31,7 +31,7 @@ async fn a_newcomer_is_served(cloud: &Cloud) -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kill_9_of_the_cluster_process_loses_nothing_acknowledged() -> anyhow::Result<()> {
-    let _turn = Cloud::one_at_a_time();
+    let _turn = Cloud::turn().await;
     let cloud = Cloud::start("kill-node", &[])?;
     let tenant = Tenant::new(&cloud).await?;
     let load = Load::start(&tenant, "under-load", 2).await?;
@@ -49,7 +49,7 @@ async fn kill_9_of_the_cluster_process_loses_nothing_acknowledged() -> anyhow::R
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kill_9_of_one_spu_or_the_sc_of_three_loses_nothing_acknowledged() -> anyhow::Result<()> {
-    let _turn = Cloud::one_at_a_time();
+    let _turn = Cloud::turn().await;
     let cloud = Cloud::start("kill-spu", &[])?;
     let tenant = Tenant::with_cluster(Person::sign_up(&cloud).await?, "three", 3).await?;
     let load = Load::start(&tenant, "under-load", 3).await?;
@@ -67,7 +67,7 @@ async fn kill_9_of_one_spu_or_the_sc_of_three_loses_nothing_acknowledged() -> an
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kill_9_of_every_program_in_turn_is_survived() -> anyhow::Result<()> {
-    let _turn = Cloud::one_at_a_time();
+    let _turn = Cloud::turn().await;
     let cloud = Cloud::start("kill-each", &[])?;
     let tenant = Tenant::new(&cloud).await?;
     let load = Load::start(&tenant, "under-load", 1).await?;
@@ -86,14 +86,19 @@ async fn kill_9_of_every_program_in_turn_is_survived() -> anyhow::Result<()> {
         a_newcomer_is_served(&cloud).await?;
     }
     let now: Vec<i32> = cloud.cluster(&tenant.cluster.id).iter().map(|each| each.pid).collect();
-    assert_eq!(now, node.iter().map(|each| each.pid).collect::<Vec<_>>(), "the cluster was adopted, not restarted");
+    assert_eq!(
+        now,
+        node.iter().map(|each| each.pid).collect::<Vec<_>>(),
+        "the cluster was adopted, not restarted"
+    );
     println!("{} acknowledged records are there", load.verify(&tenant).await?);
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_postgres_clients_go_on_even_through_restarts_of_gateway_and_provisioner() -> anyhow::Result<()> {
-    let _turn = Cloud::one_at_a_time();
+async fn without_postgres_clients_go_on_even_through_restarts_of_gateway_and_provisioner()
+-> anyhow::Result<()> {
+    let _turn = Cloud::turn().await;
     let cloud = Cloud::start("no-postgres", &[])?;
     let tenant = Tenant::new(&cloud).await?;
     let load = Load::start(&tenant, "without-postgres", 1).await?;
@@ -135,7 +140,7 @@ fn postgres_family(postmaster: &Process) -> anyhow::Result<Vec<Process>> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_cloud_killed_and_started_again_finds_its_state() -> anyhow::Result<()> {
-    let _turn = Cloud::one_at_a_time();
+    let _turn = Cloud::turn().await;
     let cloud = Cloud::start("kill-cloud", &[])?;
     let tenant = Tenant::new(&cloud).await?;
     create_topic(&tenant.admin().await?, "kept", 1).await?;
@@ -173,7 +178,7 @@ async fn the_cloud_killed_and_started_again_finds_its_state() -> anyhow::Result<
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_clouds_side_by_side_do_not_meet() -> anyhow::Result<()> {
-    let _turn = Cloud::one_at_a_time();
+    let _turn = Cloud::turn().await;
     let shared = Cloud::shared()?;
     let second = Cloud::start("second", &[])?;
     let (here, there) = (Tenant::new(shared).await?, Tenant::new(&second).await?);
@@ -188,7 +193,7 @@ async fn two_clouds_side_by_side_do_not_meet() -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deleted_cluster_leaves_nothing_behind() -> anyhow::Result<()> {
-    let _turn = Cloud::one_at_a_time();
+    let _turn = Cloud::turn().await;
     let cloud = Cloud::start("deletion", &["--delete-grace-seconds", "3"])?;
     let tenant = Tenant::new(&cloud).await?;
     works_again(&tenant, "before").await?;

@@ -28,7 +28,8 @@ async fn a_wrong_password_changes_nothing_and_says_what_to_do() -> anyhow::Resul
     let cluster = person.first_cluster().await?;
     let tenant = Tenant { person, cluster, home: tempfile::tempdir()? };
     let remote = cloud.portal();
-    let arguments = ["cloud", "login", "--remote", &remote, "--email", &tenant.person.email, "--password-stdin"];
+    let arguments =
+        ["cloud", "login", "--remote", &remote, "--email", &tenant.person.email, "--password-stdin"];
     let ran = tenant.fluvio_with(&arguments, b"not the password\n").await?;
     assert_eq!(ran.code, Some(1));
     assert!(ran.stderr.contains("error:") && ran.stderr.contains("fix:"), "{}", ran.stderr);
@@ -43,7 +44,11 @@ async fn a_token_in_a_file_logs_in_without_a_password() -> anyhow::Result<()> {
     let cloud = Cloud::shared()?;
     let person = Person::sign_up(cloud).await?;
     let cluster = person.first_cluster().await?;
-    let token = person.api.post_json("/api/v1/tokens", &serde_json::json!({"name": "a script"})).await?.expect(201)?;
+    let token = person
+        .api
+        .post_json("/api/v1/tokens", &serde_json::json!({"name": "a script"}))
+        .await?
+        .expect(201)?;
     let tenant = Tenant { person, cluster, home: tempfile::tempdir()? };
     let file = tenant.home.path().join("token");
     std::fs::write(&file, token.json()?["token"].as_str().expect("a token"))?;
@@ -94,7 +99,8 @@ async fn keys_go_in_and_come_out() -> anyhow::Result<()> {
     let input = b"one:first\ntwo:second\n";
     tenant.fluvio_with(&["produce", "pairs", "--key-separator", ":"], input).await?.succeed()?;
     let records = read_all(&tenant.client().await?, "pairs", 0, Isolation::ReadCommitted).await?;
-    let pairs: Vec<_> = records.iter().map(|each| (each.key.clone().unwrap_or_default(), each.value.clone())).collect();
+    let pairs: Vec<_> =
+        records.iter().map(|each| (each.key.clone().unwrap_or_default(), each.value.clone())).collect();
     assert_eq!(pairs, [(b"one".to_vec(), b"first".to_vec()), (b"two".to_vec(), b"second".to_vec())]);
     let read = tenant.fluvio(&["consume", "pairs", "-B", "-d", "--key-value"]).await?.succeed()?;
     assert!(read.text().contains("one") && read.text().contains("second"), "{}", read.text());
@@ -121,7 +127,9 @@ async fn a_reader_that_closes_the_pipe_is_no_error() -> anyhow::Result<()> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_topic_that_is_not_there_ends_with_code_one_and_a_way_out() -> anyhow::Result<()> {
     let tenant = Tenant::new(Cloud::shared()?).await?;
-    for arguments in [&["produce", "nowhere"][..], &["consume", "nowhere", "-B", "-d"], &["topic", "delete", "nowhere"]] {
+    for arguments in
+        [&["produce", "nowhere"][..], &["consume", "nowhere", "-B", "-d"], &["topic", "delete", "nowhere"]]
+    {
         let ran = tenant.fluvio_with(arguments, b"x\n").await?;
         assert_eq!(ran.code, Some(1), "{arguments:?}: {}", ran.stderr);
         assert!(ran.stderr.contains("error:"), "{arguments:?}: {}", ran.stderr);

@@ -40,7 +40,9 @@ fn pairs(tenants: &[Tenant]) -> impl Iterator<Item = (&Tenant, &Tenant)> {
 fn is_served(name: &str, ca: &str, who: &Credentials) -> anyhow::Result<bool> {
     let config = raw::configuration(ca, Some((&who.certificate, &who.key)))?;
     // A refusal may come with the handshake or, as TLS 1.3 allows, at the first read.
-    let Ok(mut stream) = raw::connect(Cloud::shared()?.gateway()?, name, config, Cut::Whole) else { return Ok(false) };
+    let Ok(mut stream) = raw::connect(Cloud::shared()?.gateway()?, name, config, Cut::Whole) else {
+        return Ok(false);
+    };
     if wire::send(&mut stream, &wire::api_versions(1)).is_err() {
         return Ok(false);
     }
@@ -70,7 +72,8 @@ async fn a_client_without_a_certificate_is_served_by_nobody() -> anyhow::Result<
             let config = raw::configuration(&whose.ca, None)?;
             let served = match raw::connect(Cloud::shared()?.gateway()?, &name, config, Cut::Whole) {
                 Ok(mut stream) => {
-                    wire::send(&mut stream, &wire::api_versions(1)).is_ok() && wire::receive(&mut stream)?.is_some()
+                    wire::send(&mut stream, &wire::api_versions(1)).is_ok()
+                        && wire::receive(&mut stream)?.is_some()
                 }
                 Err(_) => false,
             };
@@ -97,7 +100,10 @@ async fn no_token_and_no_cookie_reaches_another_tenants_objects() -> anyhow::Res
             Ask::new(Method::POST, &format!("{cluster}/certificates")).json(&json!({"csr": csr()?})),
             Ask::new(Method::DELETE, &format!("{cluster}/certificates/{certificate}")),
             // Another tenant's certificate under one's own cluster.
-            Ask::new(Method::DELETE, &format!("/api/v1/clusters/{}/certificates/{certificate}", who.cluster.id)),
+            Ask::new(
+                Method::DELETE,
+                &format!("/api/v1/clusters/{}/certificates/{certificate}", who.cluster.id),
+            ),
         ];
         for ask in asks {
             let what = format!("{} {}", ask.method, ask.path);
@@ -114,7 +120,14 @@ async fn no_token_and_no_cookie_reaches_another_tenants_objects() -> anyhow::Res
     // Nothing of all that had an effect.
     for tenant in tenants {
         assert_eq!(tenant.person.cluster(&tenant.cluster.id).await?.state, "running");
-        assert!(tenant.person.certificates(&tenant.cluster.id).await?.iter().all(|each| each["revoked_at"].is_null()));
+        assert!(
+            tenant
+                .person
+                .certificates(&tenant.cluster.id)
+                .await?
+                .iter()
+                .all(|each| each["revoked_at"].is_null())
+        );
     }
     Ok(())
 }
@@ -134,7 +147,8 @@ async fn a_topic_of_one_tenant_is_unknown_to_the_others() -> anyhow::Result<()> 
     }
     for (index, tenant) in tenants.iter().enumerate() {
         let records = read_all(&tenant.client().await?, "same-name", 0, Isolation::ReadCommitted).await?;
-        let values: Vec<String> = records.iter().map(|each| String::from_utf8_lossy(&each.value).into_owned()).collect();
+        let values: Vec<String> =
+            records.iter().map(|each| String::from_utf8_lossy(&each.value).into_owned()).collect();
         assert_eq!(values, [format!("of tenant {index}")]);
     }
     Ok(())
@@ -157,7 +171,9 @@ const CONNECT: &str = "import socket,sys; s=socket.socket(socket.AF_UNIX); s.con
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_other_uid_enters_a_clusters_folder_or_sockets() -> anyhow::Result<()> {
     if !rustix::process::geteuid().is_root() {
-        println!("skipped: without root all clusters run under one uid, and the cloud says so when it starts");
+        println!(
+            "skipped: without root all clusters run under one uid, and the cloud says so when it starts"
+        );
         return Ok(());
     }
     let cloud = Cloud::shared()?;
@@ -174,16 +190,23 @@ async fn no_other_uid_enters_a_clusters_folder_or_sockets() -> anyhow::Result<()
     assert!(uids.iter().all(|uid| *uid != 0), "none is root");
     for (index, tenant) in tenants.iter().enumerate() {
         let folder = cloud.cluster_folder(&tenant.cluster.id);
-        let sockets: Vec<_> = std::fs::read_dir(folder.join("run"))?.map(|each| each.map(|each| each.path())).collect::<Result<_, _>>()?;
+        let sockets: Vec<_> = std::fs::read_dir(folder.join("run"))?
+            .map(|each| each.map(|each| each.path()))
+            .collect::<Result<_, _>>()?;
         assert!(sockets.len() >= 3, "{sockets:?}");
-        let strangers = uids.iter().enumerate().filter(|(other, _)| *other != index).map(|(_, uid)| *uid).chain([65534]);
+        let strangers =
+            uids.iter().enumerate().filter(|(other, _)| *other != index).map(|(_, uid)| *uid).chain([65534]);
         for uid in strangers {
             for place in ["", "data", "run", "config"] {
                 let path = folder.join(place);
                 assert!(!as_user(uid, &["ls", &text(&path)])?, "uid {uid} lists {}", path.display());
             }
             for socket in &sockets {
-                assert!(!as_user(uid, &["python3", "-c", CONNECT, &text(socket)])?, "uid {uid} opens {}", socket.display());
+                assert!(
+                    !as_user(uid, &["python3", "-c", CONNECT, &text(socket)])?,
+                    "uid {uid} opens {}",
+                    socket.display()
+                );
             }
         }
         // The owner itself is let in: the refusals above are about the uid.
@@ -252,7 +275,10 @@ async fn a_users_certificate_produces_and_consumes_and_changes_no_topic() -> any
         let said = format!("{:?}", each.expect_err("a user changes no topic"));
         assert!(said.to_lowercase().contains("permission"), "{said}");
     }
-    assert!(!within("list", STEP_WITHIN, admin.all::<PartitionSpec>()).await?.is_empty(), "a user sees partitions");
+    assert!(
+        !within("list", STEP_WITHIN, admin.all::<PartitionSpec>()).await?.is_empty(),
+        "a user sees partitions"
+    );
     Ok(())
 }
 
@@ -260,7 +286,12 @@ async fn a_users_certificate_produces_and_consumes_and_changes_no_topic() -> any
 async fn no_secret_is_in_an_environment_an_argument_or_a_log() -> anyhow::Result<()> {
     let cloud = Cloud::shared()?;
     let tenant = Tenant::of(Person::sign_up(cloud).await?).await?;
-    let token = tenant.person.api.post_json("/api/v1/tokens", &json!({"name": "for the search"})).await?.expect(201)?;
+    let token = tenant
+        .person
+        .api
+        .post_json("/api/v1/tokens", &json!({"name": "for the search"}))
+        .await?
+        .expect(201)?;
     let token = token.json()?["token"].as_str().expect("a token").to_string();
     tenant.person.api.with_token(&token).get("/api/v1/clusters").await?.expect(200)?;
     let link = tenant.person.browser.verification_link(&tenant.person.email).await?;
@@ -283,8 +314,12 @@ async fn no_secret_is_in_an_environment_an_argument_or_a_log() -> anyhow::Result
             let content = std::fs::read(entry?.path())?;
             // Of a URL the password is the secret, of a key its text or its hex.
             match std::str::from_utf8(&content) {
-                Ok(text) if text.contains("PRIVATE KEY") => secrets.push(text.lines().nth(1).expect("a PEM").to_string()),
-                Ok(text) => secrets.push(text.rsplit("password=").next().expect("a last part").trim().to_string()),
+                Ok(text) if text.contains("PRIVATE KEY") => {
+                    secrets.push(text.lines().nth(1).expect("a PEM").to_string())
+                }
+                Ok(text) => {
+                    secrets.push(text.rsplit("password=").next().expect("a last part").trim().to_string())
+                }
                 Err(_) => secrets.push(hex::encode(&content)),
             }
         }
@@ -293,7 +328,10 @@ async fn no_secret_is_in_an_environment_an_argument_or_a_log() -> anyhow::Result
     for process in cloud.processes() {
         if !["chromium", "chromedriver"].contains(&process.program()) {
             let environment = process.environment().unwrap_or_default();
-            places.push((format!("{} ({})", process.program(), process.pid), process.arguments.join(" ") + &environment));
+            places.push((
+                format!("{} ({})", process.program(), process.pid),
+                process.arguments.join(" ") + &environment,
+            ));
         }
     }
     assert!(places.len() > 6, "every program was looked at");

@@ -123,12 +123,13 @@ fn from(address: Ipv4Addr, to: SocketAddr) -> std::io::Result<std::net::TcpStrea
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_half_open_connections_cost_little_and_hurt_nobody() -> anyhow::Result<()> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let _turn = Cloud::one_at_a_time();
+    let _turn = Cloud::turn().await;
     let cloud = Cloud::start("half-open", &[])?;
     let tenant = Tenant::new(&cloud).await?;
     let load = Load::start(&tenant, "meanwhile", 1).await?;
     let had = getrlimit(Resource::Nofile);
-    let wish = Rlimit { current: had.maximum.map(|most| most.min(30_000)).or(Some(30_000)), maximum: had.maximum };
+    let wish =
+        Rlimit { current: had.maximum.map(|most| most.min(30_000)).or(Some(30_000)), maximum: had.maximum };
     setrlimit(Resource::Nofile, wish)?;
     let room = usize::try_from(getrlimit(Resource::Nofile).current.unwrap_or(30_000))?;
     let wanted = 10_000.min(room.saturating_sub(1_000));
@@ -161,11 +162,19 @@ async fn ten_thousand_half_open_connections_cost_little_and_hurt_nobody() -> any
     assert_eq!(load.errors(), 0, "a good client felt the flood");
     assert!(most.saturating_sub(before) < 300 << 20, "the gateway grew from {before} to {most}");
     // They are dropped, not kept.
-    let fds = || std::fs::read_dir(format!("/proc/{}/fd", gateway.pid)).map(Iterator::count).unwrap_or(usize::MAX);
-    until("half-open connections are dropped", Duration::from_secs(60), async || Ok((fds() < 500).then_some(()))).await?;
+    let fds =
+        || std::fs::read_dir(format!("/proc/{}/fd", gateway.pid)).map(Iterator::count).unwrap_or(usize::MAX);
+    until("half-open connections are dropped", Duration::from_secs(60), async || {
+        Ok((fds() < 500).then_some(()))
+    })
+    .await?;
     drop(flood);
     load.verify(&tenant).await?;
-    assert_eq!(cloud.program("gateway").pop().map(|now| now.pid), Some(gateway.pid), "the gateway lived through it");
+    assert_eq!(
+        cloud.program("gateway").pop().map(|now| now.pid),
+        Some(gateway.pid),
+        "the gateway lived through it"
+    );
     Ok(())
 }
 

@@ -36,7 +36,8 @@ async fn every_codec_comes_back_as_it_was_sent() -> anyhow::Result<()> {
     let tenant = Tenant::new(Cloud::shared()?).await?;
     let (admin, client) = (tenant.admin().await?, tenant.client().await?);
     create_topic(&admin, "codecs", 1).await?;
-    let codecs = [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd];
+    let codecs =
+        [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd];
     let mut sent = Vec::new();
     for codec in codecs {
         let mut config = TopicProducerConfigBuilder::default();
@@ -78,10 +79,12 @@ async fn a_waiting_consumer_is_sent_what_is_produced_later() -> anyhow::Result<(
     produce(&producer, &values(5, "before")).await?;
     let mut config = ConsumerConfigExtBuilder::default();
     config.topic("later").partition(0).offset_start(Offset::end());
-    let mut stream = within("a consumer", stream::STEP_WITHIN, client.consumer_with_config(config.build()?)).await?;
+    let mut stream =
+        within("a consumer", stream::STEP_WITHIN, client.consumer_with_config(config.build()?)).await?;
     for value in values(3, "after") {
         produce(&producer, std::slice::from_ref(&value)).await?;
-        let record = within("the record", stream::STEP_WITHIN, async { stream.next().await.transpose() }).await;
+        let record =
+            within("the record", stream::STEP_WITHIN, async { stream.next().await.transpose() }).await;
         let record = record.map_err(|error| anyhow::anyhow!("{error:?}"))?.expect("the stream goes on");
         assert_eq!(record.value(), value);
     }
@@ -104,7 +107,8 @@ async fn a_consumer_goes_on_where_it_committed() -> anyhow::Result<()> {
             .offset_strategy(OffsetManagementStrategy::Manual);
         config
     };
-    let mut stream = within("a consumer", stream::STEP_WITHIN, client.consumer_with_config(config().build()?)).await?;
+    let mut stream =
+        within("a consumer", stream::STEP_WITHIN, client.consumer_with_config(config().build()?)).await?;
     let work = async {
         for _ in 0..4 {
             stream.next().await.expect("a record").map_err(|code| anyhow::anyhow!("{code:?}"))?;
@@ -159,7 +163,10 @@ async fn keys_keep_their_partition_and_every_partition_its_order() -> anyhow::Re
             let key = record.key.expect("a key");
             let number: u32 = String::from_utf8(record.value)?.parse()?;
             assert_eq!(*home.entry(key.clone()).or_insert(partition), partition, "a key has one partition");
-            assert!(last.insert(key, number).is_none_or(|before| before < number), "a key's records are in order");
+            assert!(
+                last.insert(key, number).is_none_or(|before| before < number),
+                "a key's records are in order"
+            );
         }
     }
     assert_eq!(total, 2000);
@@ -174,8 +181,11 @@ async fn three_spus_share_the_partitions_of_a_topic() -> anyhow::Result<()> {
     let (admin, client) = (tenant.admin().await?, tenant.client().await?);
     create_topic(&admin, "spread", 9).await?;
     let partitions = within("the partitions", stream::STEP_WITHIN, admin.all::<PartitionSpec>()).await?;
-    let mut leaders: Vec<i32> =
-        partitions.iter().filter(|each| each.name.starts_with("spread-")).map(|each| each.spec.leader).collect();
+    let mut leaders: Vec<i32> = partitions
+        .iter()
+        .filter(|each| each.name.starts_with("spread-"))
+        .map(|each| each.spec.leader)
+        .collect();
     leaders.sort_unstable();
     assert_eq!(leaders.len(), 9);
     leaders.dedup();
@@ -198,7 +208,8 @@ async fn batches_of_half_a_megabyte_come_back_whole() -> anyhow::Result<()> {
     let mut config = TopicProducerConfigBuilder::default();
     config.batch_size(500_000).linger(Duration::from_millis(50));
     let producer = producer_with(&client, "big-batches", config).await?;
-    let sent: Vec<Vec<u8>> = (0..20_000u32).map(|n| format!("{n:08} {}", "x".repeat(1015)).into_bytes()).collect();
+    let sent: Vec<Vec<u8>> =
+        (0..20_000u32).map(|n| format!("{n:08} {}", "x".repeat(1015)).into_bytes()).collect();
     for part in sent.chunks(5_000) {
         produce(&producer, part).await?;
     }
@@ -237,7 +248,8 @@ async fn offsets_count_from_the_beginning_the_end_and_absolutely() -> anyhow::Re
     ] {
         let mut config = ConsumerConfigExtBuilder::default();
         config.topic("counted").partition(0).offset_start(start).disable_continuous(true);
-        let offsets: Vec<i64> = read(&client, config, usize::MAX).await?.iter().map(|record| record.offset).collect();
+        let offsets: Vec<i64> =
+            read(&client, config, usize::MAX).await?.iter().map(|record| record.offset).collect();
         assert_eq!(offsets, (first..20).collect::<Vec<i64>>());
     }
     Ok(())

@@ -14,7 +14,8 @@ fn copy(to: &Path) -> anyhow::Result<()> {
         ensure!(status.success(), "cannot copy {name}");
     }
     let mut manifest: toml::Table = std::fs::read_to_string(tree.join("Cargo.toml"))?.parse()?;
-    let workspace = manifest.get_mut("workspace").and_then(toml::Value::as_table_mut).context("a workspace")?;
+    let workspace =
+        manifest.get_mut("workspace").and_then(toml::Value::as_table_mut).context("a workspace")?;
     workspace.insert("members".to_string(), vec!["cluster/storage".to_string()].into());
     manifest.remove("profile");
     std::fs::write(to.join("Cargo.toml"), manifest.to_string())?;
@@ -24,18 +25,28 @@ fn copy(to: &Path) -> anyhow::Result<()> {
 /// Whether the engine's own tests pass in this copy, and what they said.
 fn passes(folder: &Path) -> anyhow::Result<(bool, String)> {
     let output = Command::new(env!("CARGO"))
-        .args(["test", "--offline", "--package", "cluster-storage", "--lib", "--", "acknowledge", "power_cut"])
+        .args([
+            "test",
+            "--offline",
+            "--package",
+            "cluster-storage",
+            "--lib",
+            "--",
+            "acknowledge",
+            "power_cut",
+        ])
         .current_dir(folder)
         .env("CARGO_TARGET_DIR", programs::cache("planted")?)
         .env_remove("RUSTFLAGS")
         .output()?;
-    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    let said =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     Ok((output.status.success(), said))
 }
 
 #[test]
 fn acknowledging_before_the_sync_is_caught() -> anyhow::Result<()> {
-    let _turn = Cloud::one_at_a_time();
+    let _turn = Cloud::turn_blocking();
     let folder = tempfile::tempdir()?;
     copy(folder.path())?;
     let (sound, said) = passes(folder.path())?;

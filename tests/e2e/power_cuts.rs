@@ -101,7 +101,9 @@ impl Hammer {
                 for _ in 0..8 {
                     let count = rand::rng().random_range(1..=20_u64);
                     let values: Vec<Vec<u8>> = (next..next + count)
-                        .map(|number| format!("{number} {}", "w".repeat((number * 37 % 400) as usize)).into_bytes())
+                        .map(|number| {
+                            format!("{number} {}", "w".repeat((number * 37 % 400) as usize)).into_bytes()
+                        })
                         .collect();
                     next += count;
                     correlation += 1;
@@ -113,7 +115,8 @@ impl Hammer {
                 // Answers may overtake one another.
                 for _ in 0..sent.len() {
                     let (correlation, body) = wire::receive(&mut stream)?.context("the SPU hung up")?;
-                    let (_, values) = sent.iter().find(|each| each.0 == correlation).context("an answer to nothing")?;
+                    let (_, values) =
+                        sent.iter().find(|each| each.0 == correlation).context("an answer to nothing")?;
                     let (code, base) = wire::produce_outcome(&body)?;
                     ensure!(code == 0, "produce was answered with {code}");
                     let mut promises = noted.lock().unwrap_or_else(PoisonError::into_inner);
@@ -182,7 +185,8 @@ async fn campaign(durability: &str, cuts: u32) -> anyhow::Result<usize> {
         let recovered = async {
             let after = after?;
             let second = Node::start(&owner, &after.data(), 2, durability).await?;
-            let client = within("the client", STEP_WITHIN, Fluvio::connect_with_config(&second.profile())).await?;
+            let client =
+                within("the client", STEP_WITHIN, Fluvio::connect_with_config(&second.profile())).await?;
             let records = read_all(&client, TOPIC, 0, Isolation::ReadUncommitted).await?;
             hammer.check(&records)?;
             let listed = within("topics", STEP_WITHIN, client.admin().await.all::<TopicSpec>()).await?;
@@ -206,7 +210,7 @@ async fn fifty_power_cuts_lose_nothing_acknowledged() -> anyhow::Result<()> {
         println!("skipped: {reason}");
         return Ok(());
     }
-    let _turn = Cloud::one_at_a_time();
+    let _turn = Cloud::turn().await;
     let total = campaign("disk", CUTS).await?;
     println!("{CUTS} cuts, at the end of {total} acknowledged records: none lost, none altered, no hole");
     Ok(())
@@ -220,7 +224,7 @@ async fn the_power_cut_test_sees_what_is_not_synced() -> anyhow::Result<()> {
         println!("skipped: {reason}");
         return Ok(());
     }
-    let _turn = Cloud::one_at_a_time();
+    let _turn = Cloud::turn().await;
     let error = campaign("memory", 10).await.expect_err("ten cuts without a sync lost nothing");
     let said = format!("{error:#}");
     assert!(said.contains("lost:"), "{said}");

@@ -53,7 +53,9 @@ async fn a_revoked_certificate_is_cut_off_at_once_and_others_are_not() -> anyhow
         // The end may come as a reset; what matters is that it comes.
         let _ = stream.sock.set_read_timeout(Some(Duration::from_secs(20)));
         match stream.read_to_end(&mut rest) {
-            Err(error) if matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => {
+            Err(error)
+                if matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) =>
+            {
                 anyhow::bail!("a revoked connection lives on")
             }
             _ => {}
@@ -87,7 +89,8 @@ async fn a_revocation_holds_through_a_restart_of_the_cluster() -> anyhow::Result
     killed.iter().try_for_each(e2e::processes::Process::kill)?;
     let own = raw::configuration(&who.ca, Some((&who.certificate, &who.key)))?;
     let served = |config: &std::sync::Arc<rustls::ClientConfig>| -> Option<bool> {
-        let Ok(mut stream) = raw::connect(cloud.gateway().ok()?, &who.domain, config.clone(), Cut::Whole) else {
+        let Ok(mut stream) = raw::connect(cloud.gateway().ok()?, &who.domain, config.clone(), Cut::Whole)
+        else {
             return Some(false);
         };
         let sent = wire::send(&mut stream, &wire::api_versions(1)).is_ok();
@@ -113,15 +116,19 @@ async fn a_connection_ends_when_its_certificate_expires() -> anyhow::Result<()> 
     let ended = tokio::task::spawn_blocking(move || {
         let mut rest = Vec::new();
         match stream.read_to_end(&mut rest) {
-            Err(error) => !matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut),
+            Err(error) => {
+                !matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut)
+            }
             Ok(_) => true,
         }
     })
     .await?;
     assert!(ended, "an expired connection lives on");
-    let again = raw::connect(cloud.gateway()?, &who.domain, config, Cut::Whole).ok().is_some_and(|mut stream| {
-        wire::send(&mut stream, &wire::api_versions(1)).is_ok() && wire::receive(&mut stream).ok().flatten().is_some()
-    });
+    let again =
+        raw::connect(cloud.gateway()?, &who.domain, config, Cut::Whole).ok().is_some_and(|mut stream| {
+            wire::send(&mut stream, &wire::api_versions(1)).is_ok()
+                && wire::receive(&mut stream).ok().flatten().is_some()
+        });
     assert!(!again, "an expired certificate opens nothing");
     Ok(())
 }

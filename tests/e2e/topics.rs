@@ -50,7 +50,8 @@ async fn settings_out_of_range_are_refused_in_upstreams_words() -> anyhow::Resul
     };
     let mut brief = TopicSpec::new_computed(1, 1, None);
     brief.set_cleanup_policy(CleanupPolicy::Segment(SegmentBasedPolicy { time_in_seconds: 9 }));
-    for spec in [brief, storage(Some(1023), None), storage(None, Some(2047)), storage(Some(4096), Some(2048))] {
+    for spec in [brief, storage(Some(1023), None), storage(None, Some(2047)), storage(Some(4096), Some(2048))]
+    {
         let words = spec.validate_config().expect("upstream refuses it too");
         let said = refusal(&admin, "out-of-range", spec).await?;
         assert!(said.contains(&words), "{said}\nlacks: {words}");
@@ -134,9 +135,13 @@ async fn a_topic_made_again_has_nothing_of_the_deleted_one() -> anyhow::Result<(
 async fn the_system_topic_is_not_deleted_by_accident() -> anyhow::Result<()> {
     let tenant = Tenant::new(Cloud::shared()?).await?;
     let admin = tenant.admin().await?;
-    let error = within("refused", STEP_WITHIN, admin.delete::<TopicSpec>("consumer-offset".to_string())).await;
+    let error =
+        within("refused", STEP_WITHIN, admin.delete::<TopicSpec>("consumer-offset".to_string())).await;
     let said = format!("{:?}", error.expect_err("it is the system's"));
-    assert!(said.contains("can only be deleted forcibly") || said.contains("SystemSpecDeletionAttempt"), "{said}");
+    assert!(
+        said.contains("can only be deleted forcibly") || said.contains("SystemSpecDeletionAttempt"),
+        "{said}"
+    );
     Ok(())
 }
 

@@ -19,6 +19,8 @@ use crate::wait::{self, until_blocking};
 /// From start to ready; a debug build on a busy machine included.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 
+static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// What the embedded cloud writes when it is up.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Ready {
@@ -77,9 +79,13 @@ impl Cloud {
     }
 
     /// Only one test with a cloud of its own runs at a time: two cores cannot carry more.
-    pub fn one_at_a_time() -> MutexGuard<'static, ()> {
-        static TURN: Mutex<()> = Mutex::new(());
-        TURN.lock().unwrap_or_else(PoisonError::into_inner)
+    pub async fn turn() -> tokio::sync::MutexGuard<'static, ()> {
+        TURN.lock().await
+    }
+
+    /// The same for a test without a runtime.
+    pub fn turn_blocking() -> tokio::sync::MutexGuard<'static, ()> {
+        TURN.blocking_lock()
     }
 
     /// Starts it on its folder, again after [`Cloud::kill_supervisor`] or [`Cloud::stop`]; returns how long it took.
@@ -210,8 +216,12 @@ impl Cloud {
     /// Changes one of a cluster's limits, as an operator's statement would.
     pub async fn db_set_limit(&self, cluster: &str, limit: Limit, value: i64) -> anyhow::Result<()> {
         let statement = match limit {
-            Limit::Storage => "UPDATE clusters SET max_storage_bytes = $2, generation = generation + 1 WHERE id = $1::uuid",
-            Limit::Partitions => "UPDATE clusters SET max_partitions = $2::int, generation = generation + 1 WHERE id = $1::uuid",
+            Limit::Storage => {
+                "UPDATE clusters SET max_storage_bytes = $2, generation = generation + 1 WHERE id = $1::uuid"
+            }
+            Limit::Partitions => {
+                "UPDATE clusters SET max_partitions = $2::int, generation = generation + 1 WHERE id = $1::uuid"
+            }
             Limit::Connections => {
                 "UPDATE clusters SET max_connections = $2::int, generation = generation + 1 WHERE id = $1::uuid"
             }

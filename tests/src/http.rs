@@ -101,7 +101,8 @@ pub struct Caller {
 /// Sends the request to `base` (`http://host:port`); the body of the answer is still to be read.
 pub async fn open(base: &str, ask: Ask, caller: &Caller) -> anyhow::Result<Response<Incoming>> {
     let host = base.strip_prefix("http://").context("only plain HTTP on loopback is spoken here")?;
-    let to: SocketAddr = host.replace("localhost", "127.0.0.1").parse().with_context(|| format!("{host} is no address"))?;
+    let to: SocketAddr =
+        host.replace("localhost", "127.0.0.1").parse().with_context(|| format!("{host} is no address"))?;
     let socket = TcpSocket::new_v4()?;
     socket.bind(SocketAddr::from((caller.address, 0)))?;
     let stream = socket.connect(to).await.with_context(|| format!("cannot reach {host}"))?;

@@ -19,6 +19,7 @@ pub mod hello;
 pub mod http;
 pub mod node;
 pub mod oracle;
+pub mod paced;
 pub mod person;
 pub mod processes;
 pub mod programs;

@@ -53,8 +53,12 @@ impl Owner {
         client.extended_key_usages.push(ExtendedKeyUsagePurpose::ClientAuth);
         client.serial_number = Some(rcgen::SerialNumber::from(vec![0x31; 16]));
         let certificate = client.signed_by(&key, &client_issuer)?.pem();
-        let credentials =
-            Credentials { domain: DOMAIN.to_string(), key: key.serialize_pem(), certificate, ca: server_ca_pem };
+        let credentials = Credentials {
+            domain: DOMAIN.to_string(),
+            key: key.serialize_pem(),
+            certificate,
+            ca: server_ca_pem,
+        };
         let server_key = server_key.serialize_pem();
         Ok(Owner { tenant, cluster, principal, server_certificate, server_key, client_ca, credentials })
     }
@@ -105,7 +109,12 @@ pub struct Node {
 
 impl Node {
     /// Starts it on a data folder, fresh or found, and waits until a client could use it.
-    pub async fn start(owner: &Owner, data: &Path, generation: u64, durability: &str) -> anyhow::Result<Node> {
+    pub async fn start(
+        owner: &Owner,
+        data: &Path,
+        generation: u64,
+        durability: &str,
+    ) -> anyhow::Result<Node> {
         let run = tempfile::Builder::new().prefix("fn").rand_bytes(6).tempdir_in("/tmp")?;
         let at = |name: &str| run.path().join(name);
         let file = at("node.toml");
@@ -163,7 +172,12 @@ impl Node {
         .await
     }
 
-    async fn control(&self, method: Method, path: &str, body: String) -> anyhow::Result<(StatusCode, String)> {
+    async fn control(
+        &self,
+        method: Method,
+        path: &str,
+        body: String,
+    ) -> anyhow::Result<(StatusCode, String)> {
         let stream = UnixStream::connect(self.run.path().join("control.sock")).await?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection);

@@ -1,1 +1,100 @@
-fn main() {}
+//! The figures that Fluvio Cloud promises, each measured with its floor or its peer in the same run, against a
+//! target and a hard floor. A figure below its hard floor ends the command with an error.
+
+mod click;
+mod idle;
+mod kafka;
+mod one_at_a_time;
+mod report;
+mod throughput;
+
+use std::process::ExitCode;
+
+use clap::{Parser, ValueEnum};
+use e2e::cloud::Cloud;
+use e2e::tenant::Tenant;
+
+use report::{Machine, Report};
+
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// Click to first record consumed, and the cloud's own start.
+    Click,
+    /// One record at a time at 1,000 a second.
+    Latency,
+    /// 1 KiB records in large batches, beside Kafka.
+    Throughput,
+    /// Memory and processor time of an idle cluster.
+    Idle,
+}
+
+/// Measure and compare with what is promised.
+#[derive(Debug, Parser)]
+struct Options {
+    /// Only these parts.
+    #[arg(value_enum)]
+    only: Vec<Part>,
+    /// Runs of each figure that is repeated.
+    #[arg(long, default_value_t = 5)]
+    runs: usize,
+}
+
+impl Options {
+    fn wants(&self, part: Part) -> bool {
+        self.only.is_empty() || self.only.contains(&part)
+    }
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    let outcome = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(anyhow::Error::from)
+        .and_then(|runtime| runtime.block_on(bench(&options)));
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => {
+            eprintln!("error: a figure is below its hard floor");
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn bench(options: &Options) -> anyhow::Result<bool> {
+    let machine = Machine::look()?;
+    println!("{machine}");
+    if cfg!(debug_assertions) {
+        println!("These are debug builds: the figures say nothing. fix: cargo run --release --bin bench");
+    }
+    let mut report = Report::default();
+    if options.wants(Part::Click) {
+        click::start(&mut report, options.runs.min(3))?;
+    }
+    let cloud = Cloud::start("bench", &[])?;
+    if options.wants(Part::Idle) {
+        let tenant = Tenant::new(&cloud).await?;
+        idle::measure(&cloud, &tenant, &mut report).await?;
+    }
+    if options.wants(Part::Click) {
+        click::measure(&cloud, &mut report).await?;
+    }
+    if options.wants(Part::Latency) {
+        let tenant = Tenant::new(&cloud).await?;
+        one_at_a_time::measure(&cloud, &tenant, options.runs, &mut report).await?;
+    }
+    if options.wants(Part::Throughput) {
+        let tenant = Tenant::new(&cloud).await?;
+        throughput::measure(&cloud, &tenant, options.runs, &mut report).await?;
+    }
+    report.print();
+    let path = report.keep(&machine)?;
+    println!("kept in {}", path.display());
+    Ok(report.holds())
+}
