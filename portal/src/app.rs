@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::accounts::access_token::Signer;
 use crate::accounts::passwords::Passwords;
 use crate::config::{self, ServeConfig};
+use crate::db::idempotency;
 use crate::edge::rates::Rate;
 use crate::live::Live;
 use crate::mail::Mailer;
@@ -23,6 +24,9 @@ const DATABASE_PATIENCE: Duration = Duration::from_secs(3);
 const DATABASE_CONNECTIONS: u32 = 12;
 /// Event streams at once, over all people.
 const EVENT_STREAMS: usize = 2_000;
+
+/// How often answers that are kept for retries are looked through.
+const SWEEP_EVERY: Duration = Duration::from_secs(3600);
 
 /// The shared state; cheap to clone.
 pub type App = Arc<AppState>;
@@ -95,7 +99,21 @@ pub async fn build(config: ServeConfig, stopping: CancellationToken) -> anyhow::
     let mailer = Mailer::new(&config.mail, &stopping)?;
     let passwords = Passwords::new().await?;
     let live = Live::start(pool.clone(), stopping.clone());
+    tokio::spawn(sweep_forever(pool.clone(), stopping.clone()));
     let rates = Rates::new(&config);
     let streams = Arc::new(Semaphore::new(EVENT_STREAMS));
     Ok(Arc::new(AppState { config, pool, passwords, signer, mailer, live, rates, streams, stopping }))
+}
+
+/// Forgets kept answers that are too old to be asked for.
+async fn sweep_forever(pool: PgPool, stopping: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stopping.cancelled() => return,
+            () = tokio::time::sleep(SWEEP_EVERY) => {}
+        }
+        if let Err(error) = idempotency::sweep(&pool).await {
+            tracing::warn!("cannot sweep kept answers: {error}");
+        }
+    }
 }

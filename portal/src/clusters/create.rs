@@ -1,7 +1,7 @@
 //! Creating a cluster: one row that says what is wanted. The provisioner does the rest.
 
 use serde_json::json;
-use sqlx::PgConnection;
+use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
 use crate::accounts::person::Person;
@@ -30,24 +30,20 @@ pub struct Wanted<'a> {
 
 /// Creates a cluster for a person's organisation.
 pub async fn create(app: &App, person: &Person, wanted: Wanted<'_>) -> Result<Uuid, Problem> {
-    for _ in 0..DRAWS {
-        let mut tx = app.pool.begin().await?;
-        let made =
-            within(&mut tx, &app.config, person.organisation_id, person.user_id, &person.actor, wanted).await;
-        match made {
-            Ok(id) => {
-                tx.commit().await?;
-                return Ok(id);
-            }
-            Err(Problem::Internal) => {}
-            Err(problem) => {
-                tx.rollback().await?;
-                note_refusal(app, &person.actor, wanted, &problem).await?;
-                return Err(problem);
-            }
+    let mut tx = app.pool.begin().await?;
+    let (organisation_id, user_id) = (person.organisation_id, person.user_id);
+    let made = within(&mut tx, &app.config, organisation_id, user_id, &person.actor, wanted).await;
+    match made {
+        Ok(id) => {
+            tx.commit().await?;
+            Ok(id)
+        }
+        Err(problem) => {
+            tx.rollback().await?;
+            note_refusal(app, &person.actor, wanted, &problem).await?;
+            Err(problem)
         }
     }
-    Err(Problem::Internal)
 }
 
 async fn note_refusal(
@@ -74,23 +70,44 @@ pub async fn within(
     names::check(wanted.name)?;
     names::check_spus(wanted.spus)?;
     check_limit(connection, organisation_id, Room::Another).await?;
-    let label = labels::make();
-    let domain = format!("{label}.{}", config.base_domain);
-    let new = NewCluster {
-        name: wanted.name,
-        label: &label,
-        domain: &domain,
-        runtime: &config.runtime,
-        region: &config.region,
-        spus: wanted.spus,
-        created_by: user_id,
-    };
-    let id = clusters::insert(connection, organisation_id, &new).await.map_err(|error| {
-        if violates(&error, "clusters_name_key") { name_taken(wanted.name) } else { error.into() }
-    })?;
+    let (id, label) = insert(connection, config, organisation_id, user_id, wanted).await?;
     let detail = json!({ "name": wanted.name, "label": label, "spus": wanted.spus });
     audit::record(connection, actor, "cluster.create", &id.to_string(), Outcome::Done, detail).await?;
     Ok(id)
+}
+
+/// Writes the row under a label that was never given before.
+async fn insert(
+    connection: &mut PgConnection,
+    config: &ServeConfig,
+    organisation_id: Uuid,
+    user_id: Uuid,
+    wanted: Wanted<'_>,
+) -> Result<(Uuid, String), Problem> {
+    for _ in 0..DRAWS {
+        let label = labels::make();
+        let new = NewCluster {
+            name: wanted.name,
+            label: &label,
+            domain: &format!("{label}.{}", config.base_domain),
+            runtime: &config.runtime,
+            region: &config.region,
+            spus: wanted.spus,
+            created_by: user_id,
+        };
+        // A savepoint: a label that is taken must not undo what the transaction did before.
+        let mut savepoint = connection.begin().await?;
+        match clusters::insert(&mut savepoint, organisation_id, &new).await {
+            Ok(id) => {
+                savepoint.commit().await?;
+                return Ok((id, label));
+            }
+            Err(error) if violates(&error, "used_labels_pkey") => savepoint.rollback().await?,
+            Err(error) if violates(&error, "clusters_name_key") => return Err(name_taken(wanted.name)),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(Problem::internal(&"every label that was drawn is taken"))
 }
 
 /// Another living cluster has the name.

@@ -7,8 +7,6 @@ use uuid::Uuid;
 pub struct Credentials {
     /// The person.
     pub id: Uuid,
-    /// As it was typed at sign-up.
-    pub email: String,
     /// argon2id, PHC string.
     pub password_hash: String,
     /// The address is proven.
@@ -49,7 +47,7 @@ pub async fn sign_up(
 pub async fn by_email(executor: impl PgExecutor<'_>, email: &str) -> sqlx::Result<Option<Credentials>> {
     sqlx::query_as!(
         Credentials,
-        r#"SELECT id, email, password_hash, (verified_at IS NOT NULL) AS "verified!",
+        r#"SELECT id, password_hash, (verified_at IS NOT NULL) AS "verified!",
                   (disabled_at IS NOT NULL) AS "disabled!"
            FROM users WHERE lower(email) = lower($1)"#,
         email

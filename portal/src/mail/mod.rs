@@ -8,8 +8,8 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use lettre::Message;
-use lettre::message::Mailbox;
-use lettre::message::header::ContentType;
+use lettre::message::header::{ContentTransferEncoding, ContentType};
+use lettre::message::{Body, Mailbox};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::MailConfig;
@@ -75,6 +75,15 @@ impl Mailer {
             .to(Mailbox::new(None, to.parse()?))
             .subject(letter.subject)
             .header(ContentType::TEXT_PLAIN)
-            .body(letter.text)?)
+            .body(plain(&letter.text)?)?)
     }
+}
+
+/// Seven bits, nothing encoded, so that a link stays whole also for who reads the file itself. The library would
+/// encode lines of more than 76 characters; mail servers take up to 998.
+fn plain(text: &str) -> anyhow::Result<Body> {
+    anyhow::ensure!(text.is_ascii(), "a letter is not plain ASCII");
+    anyhow::ensure!(text.lines().all(|line| line.len() <= 998), "a letter has a line that is too long");
+    let lines: String = text.lines().flat_map(|line| [line, "\r\n"]).collect();
+    Ok(Body::dangerous_pre_encoded(lines.into_bytes(), ContentTransferEncoding::SevenBit))
 }
