@@ -29,7 +29,8 @@ const COMPLAIN_EVERY: Duration = Duration::from_secs(5);
 const EXIT_GRACE: Duration = Duration::from_millis(5_500);
 
 struct Kept {
-    orders: watch::Sender<Order>,
+    /// Without orders the keeper ends by itself, when what it has in hand is done.
+    orders: Option<watch::Sender<Order>>,
     task: JoinHandle<()>,
 }
 
@@ -116,13 +117,12 @@ impl Director {
         for seen in seen {
             self.direct(&seen).await?;
         }
-        self.keepers.retain(|cluster, kept| {
-            let keep = known.contains(cluster) && !kept.task.is_finished();
-            if !keep {
-                kept.task.abort();
+        for (cluster, kept) in &mut self.keepers {
+            if !known.contains(cluster) || !self.tokens.contains_key(cluster) {
+                kept.orders = None;
             }
-            keep
-        });
+        }
+        self.keepers.retain(|_, kept| !kept.task.is_finished());
         self.sweep(&known).await
     }
 
@@ -160,11 +160,13 @@ impl Director {
         let Some(token) = self.tokens.get(&cluster).copied() else { return Ok(()) };
         let order = Order { wanted: seen.wanted.clone(), lease: Lease { holder: self.holder, token } };
         if let Some(kept) = self.keepers.get(&cluster).filter(|kept| !kept.task.is_finished()) {
-            kept.orders.send_if_modified(|current| {
-                let changed = *current != order;
-                *current = order;
-                changed
-            });
+            if let Some(orders) = &kept.orders {
+                orders.send_if_modified(|current| {
+                    let changed = *current != order;
+                    *current = order;
+                    changed
+                });
+            }
             return Ok(());
         }
         let (supervisor, owner) = match self.supervisor(cluster) {
@@ -174,7 +176,12 @@ impl Director {
         let place = Place::new(&self.ground.config.clusters_dir, cluster);
         let keeper = Keeper::new(Arc::clone(&self.ground), place, owner, supervisor, seen);
         let (orders, receiver) = watch::channel(order);
-        self.keepers.insert(cluster, Kept { orders, task: tokio::spawn(keeper.run(receiver)) });
+        let look = Arc::clone(&self.look);
+        let task = tokio::spawn(async move {
+            keeper.run(receiver).await;
+            look.notify_one();
+        });
+        self.keepers.insert(cluster, Kept { orders: Some(orders), task });
         Ok(())
     }
 
@@ -225,7 +232,9 @@ impl Director {
 
     /// Ends what belongs to clusters that no longer exist.
     async fn sweep(&mut self, wanted: &BTreeSet<Uuid>) -> Result<(), StoreError> {
-        let unknown: Vec<Uuid> = self.supervisors.keys().filter(|id| !wanted.contains(id)).copied().collect();
+        // A keeper that still works may be the one that removes the cluster.
+        let unknown = |id: &&Uuid| !wanted.contains(id) && !self.keepers.contains_key(id);
+        let unknown: Vec<Uuid> = self.supervisors.keys().filter(unknown).copied().collect();
         if unknown.is_empty() {
             return Ok(());
         }
@@ -255,7 +264,7 @@ impl Director {
         if !shelf.record().purging && !place.is_gone() && shelf.orphaned_for()? < kept {
             return Ok(());
         }
-        let user = self.ground.users.as_ref().and_then(|users| users.of(cluster).ok());
+        let user = self.ground.users.as_ref().and_then(|users| users.taken(cluster));
         let removed = tokio::task::spawn_blocking(move || remove_for_good(&place, user)).await;
         removed.map_err(std::io::Error::other)??;
         if let Some(users) = &self.ground.users {

@@ -1,5 +1,6 @@
 //! The `provisioner` program.
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
@@ -33,7 +34,12 @@ fn main() -> anyhow::Result<()> {
         Command::Launch(arguments) => Err(launch_and_become(&arguments).into()),
         Command::Serve { config } => {
             let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-            tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+            let colours = std::io::stderr().is_terminal();
+            tracing_subscriber::fmt()
+                .with_env_filter(filter)
+                .with_ansi(colours)
+                .with_writer(std::io::stderr)
+                .init();
             let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
             let config = Config::read(&config)?;
             tokio::runtime::Builder::new_multi_thread()

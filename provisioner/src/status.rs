@@ -139,9 +139,6 @@ fn describe_deletion(observed: &Observed) -> (State, String) {
 }
 
 fn describe_life(observed: &Observed, was_ready: bool, trouble: Option<&Trouble>) -> (State, String) {
-    if let Some(reason) = keeps_dying(&observed.processes) {
-        return (State::Failed, reason);
-    }
     let usable = observed.health.as_ref().filter(|health| health.ready);
     if let Some(health) = usable.filter(|_| observed.proven && observed.identity_held()) {
         let (online, all) = (health.online(), observed.spus);
@@ -149,6 +146,9 @@ fn describe_life(observed: &Observed, was_ready: bool, trouble: Option<&Trouble>
             return (State::Running, String::new());
         }
         return (State::Degraded, format!("{online} of {all} SPUs are up; the others are being started"));
+    }
+    if let Some(reason) = keeps_dying(&observed.processes) {
+        return (State::Failed, reason);
     }
     if let Some(trouble) = trouble {
         let state = match (was_ready, trouble.times >= FAILED_AFTER) {

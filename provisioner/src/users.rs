@@ -70,6 +70,11 @@ impl Users {
         Ok(user)
     }
 
+    /// The cluster's user, if it has one.
+    pub fn taken(&self, cluster: Uuid) -> Option<u32> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner).get(&cluster).copied()
+    }
+
     /// Gives a user back. Only for a cluster of which nothing is left.
     pub fn free(&self, cluster: Uuid) -> Result<(), UsersError> {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
