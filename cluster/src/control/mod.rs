@@ -37,7 +37,7 @@ pub fn bind_private(path: &Path) -> Result<UnixListener, BindError> {
         Ok(()) | Err(_) => {}
     }
     let listener = UnixListener::bind(path).map_err(failed)?;
-    // Between bind and here the folder's mode and the check of each peer keep strangers out.
+    // Before this the process's umask, and always the check of each peer, keep strangers out.
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
     Ok(listener)
 }

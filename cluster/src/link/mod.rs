@@ -208,3 +208,6 @@ pub fn assignments(spu: i32, metadata: &Metadata) -> BTreeMap<PartitionKey, Assi
     }
     held
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use rustix::fs::Mode;
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{Config, Role};
@@ -74,6 +75,8 @@ fn start(role: Role, file: PathBuf) -> anyhow::Result<()> {
     if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
         anyhow::bail!("another TLS provider is installed already");
     }
+    // Keys and records are nobody else's business; the gateway's sockets get their mode by name.
+    rustix::process::umask(Mode::RWXG | Mode::RWXO);
     let config = Config::load(&file, role)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)

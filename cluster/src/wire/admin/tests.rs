@@ -126,3 +126,41 @@ fn types_are_known_by_their_labels() {
         assert_eq!(watch(&header(VERSION), bytes.into()).unwrap(), expected, "{label:?}");
     }
 }
+
+#[test]
+fn a_full_partition_is_shown_to_older_clients_as_one_that_can_be_read() {
+    use crate::link::PartitionKey;
+    use crate::sc::state::{Numbers, PartitionView, Resolution};
+    use crate::sc::topic::TopicOptions;
+    use crate::wire::schema::Decoder;
+    use crate::wire::schema::metadata::partition::{PartitionResolution, PartitionSpec};
+    use crate::wire::schema::sc::objects::{ListResponse, ObjectApiListResponse};
+
+    let key = PartitionKey { topic: "t".into(), partition: 0 };
+    let view = PartitionView {
+        topic_id: uuid::Uuid::nil(),
+        leader: 5001,
+        replicas: vec![5001],
+        options: TopicOptions::default(),
+        resolution: Resolution::OutOfStorage,
+        numbers: Numbers { base_offset: 3, high_watermark: 5, log_end: 7, size: 11 },
+    };
+    for (version, expected) in [
+        (15, PartitionResolution::Online),
+        (18, PartitionResolution::Online),
+        (19, PartitionResolution::OutOfStorage),
+    ] {
+        let frame = list_partitions(&header(version), &[(&key, &view)]).unwrap();
+        let bytes: Vec<u8> = frame.parts().flat_map(|part| part.to_vec()).collect();
+        let response = ObjectApiListResponse::decode_from(&mut &bytes[8..], version).unwrap();
+        let response: ListResponse<PartitionSpec> = response.downcast().unwrap().unwrap();
+        let partition = response.inner().remove(0);
+        assert_eq!(partition.status.resolution, expected);
+        assert_eq!(
+            (partition.name.as_str(), partition.status.leader.leo, partition.status.size),
+            ("t-0", 7, 11)
+        );
+        // This field came with version 16.
+        assert_eq!(partition.status.base_offset, if version < 16 { 0 } else { 3 });
+    }
+}
