@@ -77,24 +77,24 @@ pub enum Role {
     Spu,
 }
 
-/// The process cannot start with this file.
+/// The process cannot start with this file. Each text is whole: none has a source that would repeat it.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// It cannot be read.
-    #[error("cannot read {path}: {source}")]
+    #[error("cannot read {path}: {reason}")]
     Read {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// It is not TOML of the right shape.
-    #[error("{path}: {source}")]
+    #[error("{path}: {reason}")]
     Syntax {
         /// The file.
         path: PathBuf,
         /// What and where.
-        source: Box<toml::de::Error>,
+        reason: Box<toml::de::Error>,
     },
     /// It does not fit the command or contradicts itself.
     #[error("{path}: {problem}")]
@@ -110,9 +110,9 @@ impl Config {
     /// Reads and checks the file.
     pub fn load(path: &Path, role: Role) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path)
-            .map_err(|source| ConfigError::Read { path: path.into(), source })?;
+            .map_err(|reason| ConfigError::Read { path: path.into(), reason })?;
         let config: Self = toml::from_str(&text)
-            .map_err(|source| ConfigError::Syntax { path: path.into(), source: Box::new(source) })?;
+            .map_err(|reason| ConfigError::Syntax { path: path.into(), reason: Box::new(reason) })?;
         config.check(role).map_err(|problem| ConfigError::Content { path: path.into(), problem })?;
         Ok(config)
     }

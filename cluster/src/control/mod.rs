@@ -23,15 +23,15 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// A private socket cannot be made.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {path}: {source}")]
+#[error("cannot listen on {path}: {reason}")]
 pub struct BindError {
     path: PathBuf,
-    source: std::io::Error,
+    reason: std::io::Error,
 }
 
 /// Binds a socket for this process's user alone. One that a former process left is replaced.
 pub fn bind_private(path: &Path) -> Result<UnixListener, BindError> {
-    let failed = |source| BindError { path: path.into(), source };
+    let failed = |reason| BindError { path: path.into(), reason };
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
         Ok(()) | Err(_) => {}

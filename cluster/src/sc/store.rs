@@ -18,15 +18,15 @@ const SETTINGS_VERSION: u32 = 1;
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// What is on disk is damaged or from a newer version.
-    #[error("cannot use the SC's files: {0}")]
+    #[error(transparent)]
     Open(#[from] OpenError),
     /// The disk does not take it.
-    #[error("cannot write {path}: {source}")]
+    #[error("cannot write {path}: {reason}")]
     Write {
         /// The file or folder.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
 }
 
@@ -41,7 +41,7 @@ impl Store {
     /// The store in this folder, which is made if it is missing.
     pub fn open(dir: PathBuf) -> Result<Self, StoreError> {
         let disk = Arc::new(RealDisk);
-        disk.create_dir(&dir).map_err(|source| StoreError::Write { path: dir.clone(), source })?;
+        disk.create_dir(&dir).map_err(|reason| StoreError::Write { path: dir.clone(), reason })?;
         Ok(Self { dir, disk })
     }
 
@@ -76,7 +76,7 @@ impl Store {
         let written =
             tokio::task::spawn_blocking(move || document::save_json(&*disk, &target, version, &*value)).await;
         let written = written.unwrap_or_else(|panic| Err(std::io::Error::other(panic)));
-        written.map_err(|source| StoreError::Write { path, source })
+        written.map_err(|reason| StoreError::Write { path, reason })
     }
 
     fn metadata_path(&self) -> PathBuf {
