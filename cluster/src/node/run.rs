@@ -45,11 +45,13 @@ pub async fn until_stopped(config: Config) -> anyhow::Result<()> {
         tasks: TaskTracker::new(),
         stop: CancellationToken::new(),
     };
-    let started = process.start().await;
-    if started.is_ok() {
+    let mut result = process.start().await;
+    if result.is_ok() {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
+            // Whoever supervises the process starts it anew; half an SC would only look alive.
+            () = process.stop.cancelled() => result = Err(anyhow::anyhow!("a part of the process failed")),
         }
         tracing::info!("stopping");
     }
@@ -58,7 +60,7 @@ pub async fn until_stopped(config: Config) -> anyhow::Result<()> {
     if tokio::time::timeout(STOP_PATIENCE, process.tasks.wait()).await.is_err() {
         tracing::warn!(n_left = process.tasks.len(), "not everything ended in time");
     }
-    started
+    result
 }
 
 impl Process {
@@ -75,9 +77,11 @@ impl Process {
     async fn start_sc(&self, config: &ScConfig) -> anyhow::Result<()> {
         let owner = self.config.owner();
         let (sc, engine) = Sc::start(self.config.sc_dir(), owner, self.stop.clone())?;
+        let stop = self.stop.clone();
         self.tasks.spawn(async move {
             if let Err(error) = engine.await {
-                tracing::error!(%error, "the SC's engine ended");
+                tracing::error!(%error, "the SC's engine failed");
+                stop.cancel();
             }
         });
         let links = control::bind_private(&config.link)?;
