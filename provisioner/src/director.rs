@@ -261,7 +261,8 @@ impl Director {
         let place = Place::new(&self.ground.config.clusters_dir, cluster);
         let kept = Duration::from_secs(self.ground.config.orphan_keep_seconds);
         // Without a folder there is nothing to be sorry for.
-        if !shelf.record().purging && !place.is_gone() && shelf.orphaned_for()? < kept {
+        let clean = place.is_gone();
+        if !shelf.record().purging && !clean && shelf.orphaned_for()? < kept {
             return Ok(());
         }
         let user = self.ground.users.as_ref().and_then(|users| users.taken(cluster));
@@ -273,7 +274,9 @@ impl Director {
         shelf.remove()?;
         self.supervisors.remove(&cluster);
         self.tokens.remove(&cluster);
-        info!(%cluster, "removed what was left of a cluster that no longer exists");
+        if !clean {
+            info!(%cluster, "removed what was left of a cluster that no longer exists");
+        }
         Ok(())
     }
 }

@@ -287,3 +287,84 @@ pub fn write_json<T: Serialize>(path: &Path, value: &T, durable: Durable) -> std
 pub fn read_json<T: DeserializeOwned>(path: &Path) -> Option<T> {
     serde_json::from_slice(&std::fs::read(path).ok()?).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place() -> (tempfile::TempDir, Place) {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let place = Place::new(folder.path(), Uuid::from_u128(1));
+        (folder, place)
+    }
+
+    const OWN: Ownership = Ownership { user: None, gateway_group: None };
+
+    #[test]
+    fn a_second_preparation_changes_nothing() {
+        let (_folder, place) = place();
+        let files = [("node.toml".to_owned(), "a = 1\n".to_owned())];
+        place.prepare(OWN, &files).unwrap();
+        let inode = || {
+            use std::os::unix::fs::MetadataExt;
+            std::fs::metadata(place.config_file(Role::Node)).unwrap().ino()
+        };
+        let before = inode();
+        place.prepare(OWN, &files).unwrap();
+        assert_eq!(inode(), before);
+        place.prepare(OWN, &[("node.toml".to_owned(), "a = 2\n".to_owned())]).unwrap();
+        assert_eq!(std::fs::read_to_string(place.config_file(Role::Node)).unwrap(), "a = 2\n");
+    }
+
+    #[test]
+    fn a_link_in_place_of_a_folder_is_not_followed() {
+        let (folder, place) = place();
+        place.prepare(OWN, &[]).unwrap();
+        let elsewhere = folder.path().join("elsewhere");
+        std::fs::create_dir(&elsewhere).unwrap();
+        let config = place.path().join("config");
+        std::fs::remove_dir(&config).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, &config).unwrap();
+        assert!(place.prepare(OWN, &[("node.toml".to_owned(), "x".to_owned())]).is_err());
+        assert_eq!(std::fs::read_dir(&elsewhere).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn removal_takes_links_away_and_leaves_what_they_point_to() {
+        let (folder, place) = place();
+        place.prepare(OWN, &[]).unwrap();
+        let victim = folder.path().join("victim");
+        std::fs::create_dir(&victim).unwrap();
+        std::fs::write(victim.join("file"), b"x").unwrap();
+        std::os::unix::fs::symlink(&victim, place.data().join("link")).unwrap();
+        place.remove().unwrap();
+        assert!(place.is_gone() && victim.join("file").exists());
+        place.remove().unwrap();
+    }
+
+    #[test]
+    fn a_log_stays_bounded_at_a_start_and_while_it_is_written() {
+        let (_folder, place) = place();
+        place.prepare(OWN, &[]).unwrap();
+        let mut log = place.open_log(Role::Node).unwrap();
+        let lines = vec![b'x'; usize::try_from(MAX_LOG_BYTES).unwrap() + 1];
+        log.write_all(&lines).unwrap();
+        place.bound_log(Role::Node).unwrap();
+        let aside = place.path().join("node.log.1");
+        assert_eq!(std::fs::metadata(&aside).unwrap().len(), MAX_LOG_BYTES / 2);
+        // The process still writes through the descriptor that it was given.
+        log.write_all(b"after").unwrap();
+        assert_eq!(std::fs::read(place.path().join("node.log")).unwrap(), b"after");
+        log.write_all(&lines).unwrap();
+        let fresh = place.open_log(Role::Node).unwrap();
+        assert_eq!(fresh.metadata().unwrap().len(), 0);
+        assert!(std::fs::metadata(&aside).unwrap().len() > MAX_LOG_BYTES);
+    }
+
+    #[test]
+    fn a_clusters_dir_too_deep_for_sockets_is_refused_with_a_way_out() {
+        let place = Place::new(&PathBuf::from(format!("/{}", "d".repeat(90))), Uuid::from_u128(1));
+        let error = place.prepare(OWN, &[]).unwrap_err();
+        assert!(error.to_string().contains("choose a shorter clusters_dir"), "{error}");
+    }
+}

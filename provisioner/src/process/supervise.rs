@@ -25,6 +25,8 @@ const STOP_GRACE: Duration = Duration::from_secs(5);
 const KILL_GRACE: Duration = Duration::from_secs(5);
 /// A process that lived this long did not fail at its start.
 const LIVED: Duration = Duration::from_secs(10);
+/// A process that writes without end must not fill the disk.
+const BOUND_LOGS_EVERY: Duration = Duration::from_secs(30);
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
@@ -187,6 +189,7 @@ impl Work {
             self.publish(&states, &wanted);
             let again = self.down.values().map(|down| down.again).min();
             tokio::select! {
+                () = tokio::time::sleep(BOUND_LOGS_EVERY) => self.bound_logs().await,
                 changed = goals.changed() => if changed.is_err() { return },
                 Some(death) = dead.recv() => self.note(death),
                 () = sleep_until(again) => {}
@@ -289,6 +292,14 @@ impl Work {
         let (known, pidfd) = waiting.go()?;
         info!(cluster = %self.place.cluster(), %role, pid = known.pid, "started");
         self.watch(role, known, pidfd, failures)
+    }
+
+    async fn bound_logs(&self) {
+        let (place, roles): (_, Vec<Role>) = (self.place.clone(), self.up.keys().copied().collect());
+        let bound = move || roles.into_iter().try_for_each(|role| place.bound_log(role));
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(bound).await {
+            warn!(cluster = %self.place.cluster(), %error, "cannot bound a log");
+        }
     }
 
     /// Ends what shall not run, all at once, and waits until it is gone.

@@ -131,3 +131,6 @@ fn plan_life(wanted: &Wanted, observed: &Observed) -> Vec<Action> {
 fn in_order(roles: &[Role]) -> std::collections::btree_set::IntoIter<Role> {
     roles.iter().copied().collect::<std::collections::BTreeSet<_>>().into_iter()
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

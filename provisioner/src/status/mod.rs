@@ -205,3 +205,6 @@ impl Max for i32 {
 impl Max for i64 {
     const MAX: Self = i64::MAX;
 }
+
+#[cfg(test)]
+mod tests;
