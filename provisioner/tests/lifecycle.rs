@@ -215,6 +215,29 @@ async fn a_tenant_may_neither_look_nor_lead_outside_its_folder() {
 }
 
 #[tokio::test]
+async fn a_taken_over_process_reaches_nothing_but_its_own_folder_even_without_root() {
+    let world = World::new().await;
+    let cluster = world.cluster("blue", 1).await;
+    let neighbour = world.cluster("red", 1).await;
+    world.until_state(cluster, "running").await;
+    world.until_state(neighbour, "running").await;
+    let own = world.place(cluster).data().join("sc/settings.json").display().to_string();
+    let foreign = world.place(neighbour).data().join("sc/settings.json").display().to_string();
+    let outside = world.folder.path().join("outside").display().to_string();
+    std::fs::write(&outside, b"for everybody").unwrap();
+    std::fs::write(world.place(cluster).data().join("peek"), format!("{own} {foreign} {outside}")).unwrap();
+    world::kill(world.processes(cluster)[0].1);
+    let peeked = world.place(cluster).data().join("peeked");
+    world.until("the process has tried", async || peeked.exists()).await;
+    let tried: serde_json::Value = serde_json::from_slice(&std::fs::read(peeked).unwrap()).unwrap();
+    assert_eq!(tried[&own], "read");
+    for denied in [&foreign, &outside, "tcp"] {
+        assert_eq!(tried[denied], "Permission denied", "{denied}: {tried}");
+    }
+    assert_eq!(tried["signal"], "Operation not permitted", "{tried}");
+}
+
+#[tokio::test]
 async fn an_unknown_cluster_of_another_machine_is_not_touched() {
     let world = World::new().await;
     let cluster = world.cluster("blue", 1).await;

@@ -16,7 +16,7 @@ use std::process::{Child, Command, Stdio};
 use clap::Args;
 use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, pidfd_open, setrlimit, setsid, umask};
 
-use super::{Known, Role};
+use super::{Known, Role, walls};
 
 /// Threads a tenant's user may have; far above what a cluster uses.
 const MAX_THREADS: u64 = 2_048;
@@ -163,6 +163,11 @@ fn confine(arguments: &LaunchArguments) -> std::io::Result<bool> {
         limit(Resource::Nproc, MAX_THREADS)?;
     }
     rustix::thread::set_no_new_privs(true)?;
+    let program = arguments.command.first().map(PathBuf::as_path).unwrap_or(Path::new("/"));
+    if !walls::raise(&arguments.folder, program).map_err(std::io::Error::other)? {
+        // Into the cluster's log, where an operator looks who wonders about it.
+        eprintln!("this kernel has no Landlock: the process can read whatever its user can");
+    }
     Ok(true)
 }
 

@@ -4,6 +4,7 @@ mod known;
 mod launch;
 mod role;
 mod supervise;
+mod walls;
 
 pub use known::{Known, processes_of_user};
 pub use launch::{LaunchArguments, Launcher, Limits, launch_and_become};

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Stands in for the cluster program where only its being a process matters: it takes settings, keeps them,
-says that it is healthy, and ends when told to. A file `die` in its data folder makes it end at its start."""
+says that it is healthy, and ends when told to. A file `die` in its data folder makes it end at its start, a file
+`peek` makes it try to leave its walls first."""
 import http.server
 import json
 import os
@@ -15,6 +16,27 @@ data = config["role_dir_data"]
 if os.path.exists(data + "/die"):
     sys.exit(7)
 os.makedirs(data + "/sc", exist_ok=True)
+if os.path.exists(data + "/peek"):
+    # What somebody who had taken over this process would try.
+    tried = {}
+    for path in open(data + "/peek").read().split():
+        try:
+            open(path).close()
+            tried[path] = "read"
+        except OSError as error:
+            tried[path] = error.strerror
+    try:
+        socket.create_connection(("127.0.0.1", 9), timeout=1)
+    except OSError as error:
+        tried["tcp"] = error.strerror
+    try:
+        os.kill(os.getppid(), 0)
+        tried["signal"] = "sent"
+    except OSError as error:
+        tried["signal"] = error.strerror
+    with open(data + "/peeked.new", "w") as file:
+        json.dump(tried, file)
+    os.rename(data + "/peeked.new", data + "/peeked")
 kept = data + "/sc/settings.json"
 signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 
