@@ -20,6 +20,7 @@ use crate::failure::{Failure, OrFail};
 use crate::output::{self, Table, progress::Progress};
 use crate::places::Places;
 use crate::profile::{self, CloudCluster, ProfileError};
+use crate::streams::target::in_plain_words;
 
 /// A gateway may learn of a new cluster a moment after the portal says that it runs.
 const PROOF_PATIENCE: Duration = Duration::from_secs(20);
@@ -127,7 +128,7 @@ async fn connect_until(
         let attempt = timeout(PROOF_ATTEMPT, count_spus(config));
         let why = match timeout_at(deadline, attempt).await {
             Ok(Ok(Ok(spus))) => return Ok(spus),
-            Ok(Ok(Err(error))) => format!("{error:#}"),
+            Ok(Ok(Err(error))) => in_plain_words(&format!("{error:#}")),
             Ok(Err(_)) | Err(_) => format!("no answer within {} seconds", PROOF_ATTEMPT.as_secs()),
         };
         if Instant::now() + PROOF_PAUSE >= deadline {

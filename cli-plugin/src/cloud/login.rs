@@ -74,7 +74,7 @@ impl Login {
             output::line("next: fluvio cloud cluster create my-cluster --wait")?;
             return Ok(0);
         };
-        let cluster = until_running(&account, &chosen.id, Duration::from_secs(self.wait))?;
+        let cluster = until_running(&account, chosen, Duration::from_secs(self.wait))?;
         let attached = attach(places, &account, &cluster, self.profile.as_deref(), true)?;
         announce(&cluster, &attached, true)?;
         Ok(0)

@@ -20,8 +20,9 @@ enum Readiness {
 }
 
 /// Waits until the cluster serves; answers it as it is then.
-pub fn until_running(account: &Account, cluster: &str, patience: Duration) -> Result<Cluster, Failure> {
-    let path = format!("/clusters/{}", segment(cluster));
+pub fn until_running(account: &Account, asked: &Cluster, patience: Duration) -> Result<Cluster, Failure> {
+    let path = format!("/clusters/{}", segment(&asked.id));
+    let cluster = &asked.name;
     let deadline = Instant::now() + patience;
     let mut progress = Progress::start(&format!("waiting for cluster {cluster}"));
     loop {

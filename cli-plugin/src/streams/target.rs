@@ -115,10 +115,21 @@ pub async fn connect_admin(config: &FluvioClusterConfig) -> Result<FluvioAdmin, 
 pub async fn answer<T>(doing: &str, call: impl Future<Output = anyhow::Result<T>>) -> Result<T, Failure> {
     match timeout(ANSWER_TIMEOUT, call).await {
         Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => Err(explain(doing, &format!("{error:#}"))),
+        Ok(Err(error)) => Err(explain(doing, &in_plain_words(&format!("{error:#}")))),
         Err(_) => Err(Failure::failed(format!("{doing}: the cluster did not answer"))
             .with_fix("check the cluster with `fluvio cloud cluster list`, then try again")),
     }
+}
+
+/// The TLS library's words for a connection that was cut are no help to anybody; the others are.
+pub fn in_plain_words(words: &str) -> String {
+    if words.contains("close_notify") || words.contains("connection is closed") {
+        return "the other side closed the connection".to_owned();
+    }
+    if words.contains("Connection reset") || words.contains("Broken pipe") {
+        return "the other side cut the connection".to_owned();
+    }
+    words.to_owned()
 }
 
 fn explain(doing: &str, words: &str) -> Failure {
@@ -140,10 +151,35 @@ async fn within<T>(
 ) -> Result<T, Failure> {
     let why = match timeout(patience, connecting).await {
         Ok(Ok(connected)) => return Ok(connected),
-        Ok(Err(error)) => format!("{error:#}"),
+        Ok(Err(error)) => in_plain_words(&format!("{error:#}")),
         Err(_) => format!("no answer within {} seconds", patience.as_secs()),
     };
     Err(Failure::failed(format!("{} cannot be reached: {why}", config.endpoint)).with_fix(
         "check the network and `fluvio cloud cluster list`; a revoked or expired certificate: fluvio cloud cluster sync --renew",
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cut_connection_is_said_in_a_persons_words_and_other_errors_in_their_own() {
+        let cut =
+            "Socket io next response: peer closed connection without sending TLS close_notify: https://x";
+        assert_eq!(in_plain_words(cut), "the other side closed the connection");
+        assert_eq!(
+            in_plain_words("io: Connection reset by peer (os error 104)"),
+            "the other side cut the connection"
+        );
+        assert_eq!(in_plain_words("invalid peer certificate: Expired"), "invalid peer certificate: Expired");
+    }
+
+    #[test]
+    fn a_refusal_names_its_way_out() {
+        let fixes = [("Permission denied", "role admin"), ("Topic not found", "topic list")];
+        for (words, fix) in fixes {
+            assert!(format!("{:?}", explain("it failed", words)).contains(fix), "{words}");
+        }
+    }
 }

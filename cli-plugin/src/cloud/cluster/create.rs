@@ -49,7 +49,7 @@ impl Create {
             output::line(&format!("next: fluvio cloud cluster sync {}", created.name))?;
             return Ok(0);
         }
-        let cluster = until_running(&account, &created.id, Duration::from_secs(self.patience))?;
+        let cluster = until_running(&account, &created, Duration::from_secs(self.patience))?;
         let attached = attach(places, &account, &cluster, self.profile.as_deref(), true)?;
         announce(&cluster, &attached, true)?;
         Ok(0)

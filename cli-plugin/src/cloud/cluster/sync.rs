@@ -44,19 +44,32 @@ impl Sync {
         let profiles = profile::read(&places.profiles)?;
         let now = OffsetDateTime::now_utc();
         for cluster in self.wanted(&account)? {
-            let name = self.profile.as_deref().unwrap_or(&cluster.name);
-            if !self.renew && is_in_place(&session, &profiles, name, &cluster, now) {
-                output::line(&format!("profile {name} is in place"))?;
-                continue;
+            for name in self.names(&session, &profiles, &cluster) {
+                if !self.renew && is_in_place(&session, &profiles, &name, &cluster, now) {
+                    output::line(&format!("profile {name} is in place"))?;
+                    continue;
+                }
+                let cluster = until_running(&account, &cluster, Duration::from_secs(self.wait))?;
+                // A sync of everything must not change what commands without --profile talk to.
+                let make_current = self.name.is_some();
+                let attached = attach(places, &account, &cluster, Some(&name), make_current)?;
+                let current = profile::read(&places.profiles)?.current().as_deref() == Some(&name);
+                announce(&cluster, &attached, current)?;
             }
-            let cluster = until_running(&account, &cluster.id, Duration::from_secs(self.wait))?;
-            // A sync of everything must not change what commands without --profile talk to.
-            let make_current = self.name.is_some();
-            let attached = attach(places, &account, &cluster, Some(name), make_current)?;
-            let current = profile::read(&places.profiles)?.current().as_deref() == Some(name);
-            announce(&cluster, &attached, current)?;
         }
         Ok(0)
+    }
+
+    /// The profiles to write for a cluster: the named one, else those that logins wrote for it, else one of its name.
+    fn names(&self, session: &Session, profiles: &Profiles, cluster: &Cluster) -> Vec<String> {
+        if let Some(name) = &self.profile {
+            return vec![name.clone()];
+        }
+        let ours = session.profiles.iter().filter(|known| {
+            known.cluster_id == cluster.id && known.remote == session.remote && profiles.is_cloud(&known.name)
+        });
+        let names: Vec<String> = ours.map(|known| known.name.clone()).collect();
+        if names.is_empty() { vec![cluster.name.clone()] } else { names }
     }
 
     fn wanted(&self, account: &Account) -> Result<Vec<Cluster>, Failure> {

@@ -14,7 +14,7 @@ use fluvio_socket::{ClientConfig, MultiplexerSocket, VersionedSerialSocket};
 use tokio::time::timeout;
 
 use crate::failure::{Failure, OrFail};
-use crate::streams::target::{answer, connect_admin};
+use crate::streams::target::{answer, connect_admin, in_plain_words};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -104,7 +104,8 @@ impl Routes {
         let mut client = client.with_prefix_sni_domain(&spu.name);
         client.set_addr(spu.address.clone());
         let doing = format!("SPU {} at {} cannot be reached", spu.name, spu.address);
-        let connected = timeout(CONNECT_TIMEOUT, client.connect()).await.or_fail(&doing)?.or_fail(&doing)?;
+        let connected = timeout(CONNECT_TIMEOUT, client.connect()).await.or_fail(&doing)?;
+        let connected = connected.map_err(|error| in_plain_words(&error.to_string())).or_fail(&doing)?;
         let (socket, config, versions) = connected.split();
         Ok(VersionedSerialSocket::new(MultiplexerSocket::shared(socket), config, versions))
     }
