@@ -148,3 +148,61 @@ impl Control<'_> {
 fn away(error: impl std::fmt::Display) -> ControlError {
     ControlError::Away(error.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::UnixListener;
+
+    /// A listener that gives everybody the same answer, in a folder that lasts as long as it.
+    fn listener(answer: &'static str) -> (tempfile::TempDir, std::path::PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("control.sock");
+        let listener = UnixListener::bind(&socket).unwrap();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut request = [0; 4096];
+                let _ = stream.read(&mut request).await;
+                let _ = stream.write_all(answer.as_bytes()).await;
+            }
+        });
+        (folder, socket)
+    }
+
+    fn own_pid() -> i32 {
+        std::process::id().cast_signed()
+    }
+
+    #[tokio::test]
+    async fn nothing_is_said_to_another_process_behind_the_socket() {
+        let (_folder, socket) = listener("HTTP/1.1 200 OK\r\ncontent-length: 14\r\n\r\n{\"ready\":true}");
+        let health = Control { socket: &socket, pid: own_pid() }.health().await.unwrap();
+        assert!(health.ready);
+        let stranger = Control { socket: &socket, pid: own_pid() + 1 }.health().await;
+        assert!(matches!(stranger, Err(ControlError::Stranger { .. })), "{stranger:?}");
+    }
+
+    #[tokio::test]
+    async fn no_answer_of_a_tenants_process_is_trusted_to_be_one() {
+        for answer in [
+            "",
+            "nonsense\r\n\r\n",
+            "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n{}{",
+            "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nnull",
+            "HTTP/1.1 200 OK\r\ncontent-length: 900000000000\r\n\r\n",
+            "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n",
+        ] {
+            let (_folder, socket) = listener(answer);
+            let health = Control { socket: &socket, pid: own_pid() }.health().await;
+            assert!(health.is_err(), "{answer:?}: {health:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_is_not_there_yet_means_later() {
+        let health =
+            Control { socket: Path::new("/nonexistent/control.sock"), pid: own_pid() }.health().await;
+        assert!(matches!(health, Err(ControlError::Away(_))), "{health:?}");
+    }
+}

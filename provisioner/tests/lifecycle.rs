@@ -151,6 +151,33 @@ async fn a_server_certificate_is_renewed_under_a_running_cluster() {
 }
 
 #[tokio::test]
+async fn a_cluster_with_newer_settings_than_the_database_gets_what_is_wanted_now() {
+    let mut world = World::new().await;
+    let cluster = world.cluster("blue", 1).await;
+    world.until_state(cluster, "running").await;
+    world.end(rustix::process::Signal::TERM);
+    // As after a restore of yesterday's database, or the loss of the provisioner's disk.
+    let file = world.place(cluster).data().join("sc/settings.json");
+    let mut settings = world.settings(cluster).unwrap();
+    settings["generation"] = json!(1000);
+    std::fs::write(&file, settings.to_string()).unwrap();
+    std::fs::remove_dir_all(world.folder.path().join("state/clusters")).unwrap();
+    for (_, pid) in world.processes(cluster) {
+        world::kill(pid);
+    }
+    let principal = world.principal(cluster).await;
+    world.start();
+    world
+        .until("the new principal is in force", async || {
+            let now = world.settings(cluster).unwrap();
+            now["access"]["entries"][0]["principal"] == json!(principal)
+                && now["generation"].as_u64() > Some(1000)
+        })
+        .await;
+    world.until_state(cluster, "running").await;
+}
+
+#[tokio::test]
 async fn a_cluster_that_cannot_start_says_so_and_holds_up_no_other() {
     let world = World::new().await;
     let cluster = world.cluster("blue", 1).await;
