@@ -70,7 +70,7 @@ pub struct Shown {
     /// The problem's kind: the last part of its `type`.
     pub kind: &'static str,
     /// What kind of thing happened.
-    pub title: String,
+    pub title: &'static str,
     /// What happened.
     pub detail: String,
     /// What to do next.
@@ -110,7 +110,8 @@ impl Problem {
 
     /// The words for it.
     pub fn shown(&self) -> Shown {
-        let (status, kind, title, detail, fix) = self.words();
+        let (status, kind, title) = self.title();
+        let (detail, fix) = self.words();
         let retry_after = match self {
             Problem::TooMany(seconds) | Problem::Unavailable { retry_after: seconds, .. } => Some(*seconds),
             _ => None,
@@ -118,77 +119,53 @@ impl Problem {
         Shown { status, kind, title, detail, fix, retry_after }
     }
 
-    fn words(&self) -> (StatusCode, &'static str, String, String, String) {
-        let words = |status, kind, title: &str, detail: String, fix: String| {
-            (status, kind, title.to_owned(), detail, fix)
-        };
+    /// What kind of thing happened.
+    fn title(&self) -> (StatusCode, &'static str, &'static str) {
         match self {
-            Problem::Malformed(detail) => words(
-                StatusCode::BAD_REQUEST,
-                "malformed",
-                "The request cannot be read",
-                detail.clone(),
-                "Compare the request with /api/v1/openapi.json.".into(),
-            ),
-            Problem::Invalid { detail, fix, .. } => words(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "invalid",
-                "A value is not acceptable",
-                detail.clone(),
-                fix.clone(),
-            ),
-            Problem::SignIn(detail) => words(
-                StatusCode::UNAUTHORIZED,
-                "sign-in",
-                "Sign in first",
-                (*detail).to_owned(),
-                "Sign in again: `fluvio cloud login`, or the login page.".into(),
-            ),
-            Problem::Refused { detail, fix } => {
-                words(StatusCode::FORBIDDEN, "refused", "Not allowed", detail.clone(), fix.clone())
+            Problem::Malformed(_) => (StatusCode::BAD_REQUEST, "malformed", "The request cannot be read"),
+            Problem::Invalid { .. } => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "invalid", "A value is not acceptable")
             }
-            Problem::Missing(what) => words(
-                StatusCode::NOT_FOUND,
-                "not-found",
-                "Not found",
+            Problem::SignIn(_) => (StatusCode::UNAUTHORIZED, "sign-in", "Sign in first"),
+            Problem::Refused { .. } => (StatusCode::FORBIDDEN, "refused", "Not allowed"),
+            Problem::Missing(_) => (StatusCode::NOT_FOUND, "not-found", "Not found"),
+            Problem::Conflict { .. } => (StatusCode::CONFLICT, "conflict", "Something is in the way"),
+            Problem::TooMany(_) => (StatusCode::TOO_MANY_REQUESTS, "too-many", "Too many requests"),
+            Problem::Unavailable { .. } => {
+                (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Not available right now")
+            }
+            Problem::Http(status) => (*status, "http", status.canonical_reason().unwrap_or("Not possible")),
+            Problem::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "A fault of ours"),
+        }
+    }
+
+    /// What happened, and what to do next.
+    fn words(&self) -> (String, String) {
+        let fixed = |detail: &str, fix: &str| (detail.to_owned(), fix.to_owned());
+        match self {
+            Problem::Invalid { detail, fix, .. }
+            | Problem::Refused { detail, fix }
+            | Problem::Conflict { detail, fix } => (detail.clone(), fix.clone()),
+            Problem::Malformed(detail) => fixed(detail, "Compare the request with /api/v1/openapi.json."),
+            Problem::SignIn(detail) => {
+                fixed(detail, "Sign in again: `fluvio cloud login`, or the login page.")
+            }
+            Problem::Missing(what) => (
                 format!("There is no such {what} here."),
                 "Check the name or the link. What belongs to another organisation is not found either."
                     .into(),
             ),
-            Problem::Conflict { detail, fix } => words(
-                StatusCode::CONFLICT,
-                "conflict",
-                "Something is in the way",
-                detail.clone(),
-                fix.clone(),
-            ),
-            Problem::TooMany(seconds) => words(
-                StatusCode::TOO_MANY_REQUESTS,
-                "too-many",
-                "Too many requests",
+            Problem::TooMany(seconds) => (
                 "There were too many attempts in a short time. Nothing was changed.".into(),
                 format!("Wait {seconds} s and try again."),
             ),
-            Problem::Unavailable { detail, retry_after } => words(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "unavailable",
-                "Not available right now",
-                (*detail).to_owned(),
-                format!("Try again in {retry_after} s."),
-            ),
-            Problem::Http(status) => words(
-                *status,
-                "http",
-                status.canonical_reason().unwrap_or("Not possible"),
-                http_detail(*status).to_owned(),
-                "Check the address and the method.".into(),
-            ),
-            Problem::Internal => words(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "internal",
-                "A fault of ours",
-                "The portal could not finish this. Clusters are not affected.".into(),
-                "Try again; if it stays, tell the operator the request id.".into(),
+            Problem::Unavailable { detail, retry_after } => {
+                ((*detail).to_owned(), format!("Try again in {retry_after} s."))
+            }
+            Problem::Http(status) => fixed(http_detail(*status), "Check the address and the method."),
+            Problem::Internal => fixed(
+                "The portal could not finish this. Clusters are not affected.",
+                "Try again; if it stays, tell the operator the request id.",
             ),
         }
     }
@@ -246,7 +223,7 @@ mod tests {
     #[test]
     fn every_problem_says_what_happened_and_what_to_do_next() {
         for (problem, status) in [
-            (Problem::Malformed("no body".into()), 400),
+            (Problem::Malformed("There is no body.".into()), 400),
             (Problem::invalid("name", "Too long.", "Use 32 letters at most."), 422),
             (Problem::SignIn("The session ended."), 401),
             (Problem::refused("No.", "Ask."), 403),

@@ -90,10 +90,12 @@ async fn accept_until_stopped(
             let _ = stream.set_nodelay(true);
             match acceptor {
                 None => speak(stream, peer, router, watcher).await,
-                Some(acceptor) => match timeout(HANDSHAKE_PATIENCE, acceptor.accept(stream)).await {
-                    Ok(Ok(stream)) => speak(stream, peer, router, watcher).await,
-                    Ok(Err(_)) | Err(_) => {}
-                },
+                Some(acceptor) => {
+                    let shaken = timeout(HANDSHAKE_PATIENCE, acceptor.accept(stream)).await;
+                    if let Ok(Ok(stream)) = shaken {
+                        speak(stream, peer, router, watcher).await;
+                    }
+                }
             }
         });
     }

@@ -26,7 +26,7 @@ pub fn count(number: i64) -> String {
     let digits = number.unsigned_abs().to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             text.push('\u{202f}');
         }
         text.push(digit);
@@ -71,11 +71,12 @@ pub fn rfc3339(at: OffsetDateTime) -> String {
 
 fn relative(seconds: i64) -> String {
     let distance = seconds.unsigned_abs();
+    let nearest = |unit: u64| (distance + unit / 2) / unit;
     let text = match distance {
         0..60 => return if seconds <= 0 { "just now".into() } else { "in a moment".into() },
-        60..3_600 => format!("{} min", distance / 60),
-        3_600..172_800 => format!("{} h", distance / 3_600),
-        _ => format!("{} d", distance / 86_400),
+        60..3_600 => format!("{} min", nearest(60)),
+        3_600..172_800 => format!("{} h", nearest(3_600)),
+        _ => format!("{} d", nearest(86_400)),
     };
     if seconds < 0 { format!("{text} ago") } else { format!("in {text}") }
 }
@@ -131,6 +132,7 @@ mod tests {
             (-172_800, "2 d ago"),
             (30, "in a moment"),
             (604_800, "in 7 d"),
+            (604_799, "in 7 d"),
         ] {
             assert_eq!(relative(number), text);
         }

@@ -50,7 +50,7 @@ impl Passwords {
             nobodys: String::new(),
         };
         passwords.nobodys = passwords
-            .hash(&crate::edge::secret::new())
+            .hash(&crate::edge::secret::make())
             .await
             .map_err(|problem| anyhow::anyhow!("{problem}"))
             .context("hash a first password")?;

@@ -24,7 +24,7 @@ pub struct Pair {
 
 /// The first pair of a sign-in.
 pub async fn first(app: &App, session_id: Uuid) -> Result<Pair, Problem> {
-    let next = secret::new();
+    let next = secret::make();
     refresh::insert(&app.pool, session_id, &secret::hash(&next)).await?;
     pair(app, session_id, next).await
 }
@@ -32,7 +32,7 @@ pub async fn first(app: &App, session_id: Uuid) -> Result<Pair, Problem> {
 /// Takes a refresh token and gives the next pair.
 pub async fn rotate(app: &App, address: ClientAddress, token: &str) -> Result<Pair, Problem> {
     let hash = secret::hash(token);
-    let next = secret::new();
+    let next = secret::make();
     let mut tx = app.pool.begin().await?;
     let Some(session_id) = refresh::use_once(&mut *tx, &hash).await? else {
         if let Some(ended) = refresh::end_family(&mut *tx, &hash).await? {

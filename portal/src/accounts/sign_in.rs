@@ -63,7 +63,7 @@ fn unverified() -> Problem {
 }
 
 async fn start(app: &App, kind: Kind, user_id: Uuid, actor: Actor, agent: &str) -> Result<Proven, Problem> {
-    let secret = (kind != Kind::Cli).then(secret::new);
+    let secret = (kind != Kind::Cli).then(secret::make);
     let hash = secret.as_deref().map(secret::hash);
     let hash = hash.as_ref().map(<[u8; 32]>::as_slice);
     let mut tx = app.pool.begin().await?;

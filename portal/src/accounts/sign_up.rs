@@ -22,7 +22,7 @@ pub async fn sign_up(app: &App, address: ClientAddress, typed: &str, password: &
     app.rates.sign_ups.take(address.rate_key())?;
     app.rates.mails.take(email::key(&email))?;
     let password_hash = app.passwords.hash(password).await?;
-    let link = secret::new();
+    let link = secret::make();
 
     let mut tx = app.pool.begin().await?;
     let user = users::sign_up(&mut *tx, &email, &password_hash).await?;

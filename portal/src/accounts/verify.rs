@@ -39,7 +39,7 @@ pub async fn verify(app: &App, address: ClientAddress, agent: &str, link: &str) 
     let email = users::verify(&mut *tx, used.user_id, &used.password_hash).await?.ok_or_else(dead_link)?;
     links::end_all(&mut *tx, used.user_id).await?;
     let organisation_id = organisations::insert(&mut tx, &organisation_name(&email), used.user_id).await?;
-    let cookie = secret::new();
+    let cookie = secret::make();
     let hash = secret::hash(&cookie);
     let session_id =
         sessions::insert(&mut *tx, used.user_id, Kind::Browser, Some(&hash), &address.to_string(), agent)

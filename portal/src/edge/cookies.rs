@@ -68,7 +68,7 @@ mod tests {
 
     #[test]
     fn https_cookies_are_bound_to_the_host() {
-        let secret = crate::edge::secret::new();
+        let secret = crate::edge::secret::make();
         let header = Cookie::Session.set(&secret, true);
         assert_eq!(
             header.to_str().unwrap(),
@@ -79,7 +79,7 @@ mod tests {
 
     #[test]
     fn only_a_well_formed_value_of_the_right_name_is_read() {
-        let secret = crate::edge::secret::new();
+        let secret = crate::edge::secret::make();
         for (line, expected) in [
             (format!("session={secret}"), Some(secret.clone())),
             (format!("a=b; session={secret}; c=d"), Some(secret.clone())),

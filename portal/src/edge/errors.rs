@@ -92,7 +92,7 @@ pub struct HasFace;
 fn problem_body(shown: &Shown, request_id: &str) -> ProblemBody {
     ProblemBody {
         kind: format!("urn:fluvio-cloud:problem:{}", shown.kind),
-        title: shown.title.clone(),
+        title: shown.title.to_owned(),
         status: shown.status.as_u16(),
         detail: shown.detail.clone(),
         fix: shown.fix.clone(),

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest as _, Sha256};
 
 /// A new secret of 256 bits, safe in a cookie and in a link.
-pub fn new() -> String {
+pub fn make() -> String {
     URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>())
 }
 
@@ -35,7 +35,7 @@ mod tests {
 
     #[test]
     fn secrets_are_long_different_and_url_safe() {
-        let (a, b) = (new(), new());
+        let (a, b) = (make(), make());
         assert_ne!(a, b);
         assert_eq!(a.len(), 43);
         assert!(a.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-' || c == b'_'));

@@ -89,7 +89,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let config = MailConfig::Outbox { directory: folder.path().into() };
         let mailer = Mailer::new(&config, &tokio_util::sync::CancellationToken::new()).unwrap();
-        let link = format!("http://127.0.0.1:8080/verify?token={}", crate::edge::secret::new());
+        let link = format!("http://127.0.0.1:8080/verify?token={}", crate::edge::secret::make());
         mailer.send("ada@example.com", letters::verify(&link)).await.unwrap();
         mailer.send("bob@example.com", letters::address_in_use("http://x")).await.unwrap();
 

@@ -57,6 +57,39 @@ impl SessionView {
             _ => "Older client",
         }
     }
+
+    fn agent(&self) -> String {
+        program(&self.row.agent)
+    }
+}
+
+/// What people call the program behind a `User-Agent`: browser and system, or a tool by its name. A guess for
+/// the eye; nothing is decided by it.
+fn program(agent: &str) -> String {
+    let first = |names: &[(&str, &'static str)]| {
+        names.iter().find(|(mark, _)| agent.contains(mark)).map(|(_, name)| *name)
+    };
+    // The order matters: each browser also names the ones that it wants to be taken for.
+    let browser = first(&[
+        ("Edg", "Edge"),
+        ("OPR/", "Opera"),
+        ("Firefox/", "Firefox"),
+        ("Chrome/", "Chrome"),
+        ("Safari/", "Safari"),
+    ]);
+    let system = first(&[
+        ("iPhone", "iPhone"),
+        ("iPad", "iPad"),
+        ("Android", "Android"),
+        ("Windows", "Windows"),
+        ("Mac OS X", "macOS"),
+        ("Linux", "Linux"),
+    ]);
+    match (browser, system) {
+        (Some(browser), Some(system)) => format!("{browser} on {system}"),
+        (Some(browser), None) => browser.to_owned(),
+        _ => agent.split(' ').next().unwrap_or_default().chars().take(60).collect(),
+    }
 }
 
 /// What was done before the page was shown again.
@@ -198,4 +231,32 @@ pub async fn revoke_token(
     let person = &signed_in.person;
     api_token::revoke(&app.pool, person.organisation_id, person.user_id, &person.actor, id).await?;
     Ok(Redirect::to("/account?done=token").into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_are_called_by_their_names() {
+        for (agent, name) in [
+            (
+                "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/156.0 Safari/537.36",
+                "Chrome on Linux",
+            ),
+            (
+                "Mozilla/5.0 (Windows NT 10.0) AppleWebKit/537.36 Chrome/156.0 Safari/537.36 Edg/156.0",
+                "Edge on Windows",
+            ),
+            (
+                "Mozilla/5.0 (iPhone; CPU iPhone OS 19_0 like Mac OS X) Version/19.0 Mobile Safari/604.1",
+                "Safari on iPhone",
+            ),
+            ("Mozilla/5.0 (X11; Linux x86_64; rv:150.0) Gecko/20100101 Firefox/150.0", "Firefox on Linux"),
+            ("fluvio-cloud/0.1.0 (linux)", "fluvio-cloud/0.1.0"),
+            ("", ""),
+        ] {
+            assert_eq!(program(agent), name);
+        }
+    }
 }

@@ -72,6 +72,16 @@ impl Traffic {
         show::bytes(self.points.iter().map(|point| point.bytes_out).sum())
     }
 
+    /// The last whole minute, client to cluster.
+    pub fn last_in(&self) -> String {
+        self.last(|point| point.bytes_in)
+    }
+
+    /// The last whole minute, cluster to client.
+    pub fn last_out(&self) -> String {
+        self.last(|point| point.bytes_out)
+    }
+
     /// The line of bytes in.
     pub fn line_in(&self) -> String {
         self.line(|point| point.bytes_in)
@@ -88,6 +98,12 @@ impl Traffic {
         let most = self.points.iter().map(sum).max().unwrap_or(0);
         let line = draw(self.points.iter().map(sum), most);
         format!("{line}L{WIDTH:.1} {HEIGHT:.1}L0 {HEIGHT:.1}Z")
+    }
+
+    /// The minute that is running is not whole, so the one before it speaks, unless this one has more already.
+    fn last(&self, value: impl Fn(&Point) -> i64) -> String {
+        let bytes = self.points.iter().rev().take(2).map(value).max().unwrap_or(0);
+        format!("{}/min", show::bytes(bytes))
     }
 
     fn line(&self, value: impl Fn(&Point) -> i64) -> String {

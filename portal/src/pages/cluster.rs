@@ -65,7 +65,9 @@ async fn load(
     let minutes = usage::last_hour(&app.pool, organisation_id, Some(row.id)).await?;
     let now = OffsetDateTime::now_utc();
     let issued = certificates::list(&app.pool, organisation_id, row.id).await?;
-    let issued = issued.into_iter().map(|row| CertificateView::new(row, now)).collect();
+    let mut issued: Vec<_> = issued.into_iter().map(|row| CertificateView::new(row, now)).collect();
+    // Those that open the cluster first; what is revoked stays to be seen below.
+    issued.sort_by_key(|certificate| !certificate.lives());
     let traffic = Traffic::new(&minutes, None, now);
     Ok((ClusterView::new(row, &app.config.gateway_endpoint, traffic, now), issued))
 }
@@ -151,7 +153,7 @@ mod tests {
             "data-state=\"running\"",
             "id=\"endpoint\"",
             "127.0.0.1:9443",
-            "fluvio cloud login --remote http://127.0.0.1:8080 --email ada@example.com",
+            "fluvio cloud login --remote http://127.0.0.1:8080 --email ada@example.com --cluster main",
             "brave-otter-0a1b2c3d.fluvio.localhost",
         ] {
             assert!(html.contains(part), "{part}");

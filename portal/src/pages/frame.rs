@@ -120,7 +120,7 @@ impl FromRequestParts<App> for Visitor {
         let signed_in = <SignedIn as OptionalFromRequestParts<App>>::from_request_parts(parts, app).await?;
         let known = Cookie::Form.read(&parts.headers, app.config.secure());
         let fresh = known.is_none();
-        Ok(Visitor { signed_in, form_secret: known.unwrap_or_else(secret::new), fresh })
+        Ok(Visitor { signed_in, form_secret: known.unwrap_or_else(secret::make), fresh })
     }
 }
 
