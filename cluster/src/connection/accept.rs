@@ -225,6 +225,7 @@ impl<S: Service> Connection<S> {
             policy,
             usage: &server.usage,
             timing: server.timing,
+            large_frames: server.limit.large_frames(),
             stop: server.stop.clone(),
         };
         let end = tokio::select! {

@@ -1,17 +1,33 @@
-//! How many client connections a process holds.
+//! How many client connections a process holds, and how much memory their requests take.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::usage::Usage;
+use crate::wire::FrameBudget;
 
 /// Counts the connections of SC and SPU of one process together, against the limit in the settings.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct ConnectionLimit {
     n_open: AtomicU32,
+    large_frames: FrameBudget,
+}
+
+/// One request of the largest size, and half of one.
+const LARGE_FRAME_BYTES: usize = 192 << 20;
+
+impl Default for ConnectionLimit {
+    fn default() -> Self {
+        Self { n_open: AtomicU32::new(0), large_frames: FrameBudget::new(LARGE_FRAME_BYTES) }
+    }
 }
 
 impl ConnectionLimit {
+    /// The memory that large requests of all connections share.
+    pub(super) fn large_frames(&self) -> FrameBudget {
+        self.large_frames.clone()
+    }
+
     /// A place for one more connection, if fewer than `limit` are open. It is given back when dropped.
     pub fn admit(self: &Arc<Self>, limit: u32, usage: &Arc<Usage>) -> Option<Admission> {
         self.n_open

@@ -10,6 +10,7 @@ use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use tokio::io::AsyncRead;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -18,7 +19,7 @@ use super::accept::Timing;
 use super::session::CutReason;
 use crate::access::PolicyWatch;
 use crate::usage::Usage;
-use crate::wire::{EncodeError, Frame, FrameError, FrameReader, Malformed, Request};
+use crate::wire::{EncodeError, Frame, FrameBudget, FrameError, FrameReader, Malformed, Received, Request};
 
 /// Requests being answered at once; more wait in the socket.
 const MAX_REQUESTS: usize = 64;
@@ -110,6 +111,7 @@ pub(super) struct Requests<'a, S: Service> {
     pub(super) policy: PolicyWatch,
     pub(super) usage: &'a Usage,
     pub(super) timing: Timing,
+    pub(super) large_frames: FrameBudget,
     pub(super) stop: CancellationToken,
 }
 
@@ -147,8 +149,8 @@ impl<S: Service> Requests<'_, S> {
         let mut connection = self.service.open(self.session);
         let mut in_flight =
             InFlight { jobs: FuturesUnordered::new(), n_requests: 0, n_request_bytes: 0, n_streams: 0 };
-        let mut reader = FrameReader::default();
-        let cap = self.service.frame_cap();
+        let mut reader =
+            FrameReader::new(self.service.frame_cap(), self.timing.stall, self.large_frames.clone());
         let mut expiry = Box::pin(self.expiry_timer());
         loop {
             let step = tokio::select! {
@@ -161,7 +163,7 @@ impl<S: Service> Requests<'_, S> {
                     self.session.recheck().map_err(End::Cut)
                 }
                 Some(done) = in_flight.jobs.next(), if !in_flight.jobs.is_empty() => in_flight.finish(done),
-                frame = reader.next(&mut socket, cap, self.timing.stall), if in_flight.may_read() => {
+                frame = reader.next(&mut socket), if in_flight.may_read() => {
                     match frame {
                         Ok(Some(frame)) => self.take(&mut connection, &mut in_flight, frame),
                         Ok(None) => Err(End::Client),
@@ -184,8 +186,9 @@ impl<S: Service> Requests<'_, S> {
         &self,
         connection: &mut S::Connection,
         in_flight: &mut InFlight,
-        frame: bytes::Bytes,
+        received: Received,
     ) -> Result<(), End> {
+        let Received { bytes: frame, room } = received;
         let n_bytes = frame.len();
         self.usage.requests.add(1);
         self.usage.bytes_in.add(n_bytes as u64 + 4);
@@ -195,10 +198,10 @@ impl<S: Service> Requests<'_, S> {
         match work {
             Work::Reply(frame) => {
                 if let Err(frame) = self.session.outbox.try_send(frame) {
-                    self.later(in_flight, n_bytes, async { Ok(frame) }.boxed());
+                    self.later(in_flight, n_bytes, room, async { Ok(frame) }.boxed());
                 }
             }
-            Work::Later(answer) => self.later(in_flight, n_bytes, answer),
+            Work::Later(answer) => self.later(in_flight, n_bytes, room, answer),
             Work::Stream(stream) => {
                 if in_flight.n_streams >= MAX_STREAMS {
                     return Err(Close::TooMuch("streams").into());
@@ -215,12 +218,18 @@ impl<S: Service> Requests<'_, S> {
         &self,
         in_flight: &mut InFlight,
         n_bytes: usize,
+        room: Option<OwnedSemaphorePermit>,
         answer: BoxFuture<'static, Result<Frame, Close>>,
     ) {
         in_flight.n_requests += 1;
         in_flight.n_request_bytes += n_bytes;
         let outbox = self.session.outbox.clone();
-        let job = AssertUnwindSafe(async move { Ok(outbox.send(answer.await?).await?) }).catch_unwind();
+        let job = async move {
+            let answer = answer.await?;
+            drop(room);
+            Ok(outbox.send(answer).await?)
+        };
+        let job = AssertUnwindSafe(job).catch_unwind();
         let done = move |done: std::thread::Result<Result<(), Close>>| match done {
             Ok(result) => Done::Answered { n_bytes, result },
             Err(_) => Done::Panicked,

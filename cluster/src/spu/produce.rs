@@ -138,7 +138,7 @@ impl Spu {
         Ok(appended)
     }
 
-    /// The largest produce request of this cluster.
+    /// The largest batch that this cluster takes.
     pub(super) fn message_bytes(&self) -> usize {
         let policy = self.policy.borrow();
         let bytes = policy.as_ref().map_or(0, |policy| policy.settings.limits.message_bytes);

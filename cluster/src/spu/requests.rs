@@ -16,8 +16,9 @@ use crate::wire::{
     StreamFetch, UpdateConsumerOffset, api_versions, update_offsets, update_offsets_response,
 };
 
-/// Upstream's limit of 32 MiB for a request, and what stands around the records.
-const FRAME_CAP: usize = 33_600_000;
+/// A client sends everything that waits for this SPU in one request: by default up to a hundred batches of a
+/// partition, which is 50 MB with batches of 500 kB. What is limited is each batch; this only bounds memory.
+const FRAME_CAP: usize = 128 << 20;
 
 /// Answers clients for one SPU.
 #[derive(Debug)]
@@ -80,13 +81,10 @@ impl Service for Requests {
 
 impl Requests {
     fn produce(&self, connection: &mut Connection, request: Request) -> Result<Work, Close> {
-        let too_large = request.frame.len() > self.spu.message_bytes();
         let header = request.header;
         let mut asked = ProduceRequest::parse(request.body)?;
         let refusal = if !connection.session.may(Action::Produce) {
             Some(ErrorCode::PermissionDenied)
-        } else if too_large {
-            Some(ErrorCode::MessageTooLarge)
         } else {
             asked.smartmodule.take().map(crate::wire::SmartModuleAsked::refusal)
         };

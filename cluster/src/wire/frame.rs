@@ -1,9 +1,11 @@
 //! Frames off and onto a socket.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::encode::Frame;
@@ -11,6 +13,8 @@ use super::encode::Frame;
 /// Up to this a frame's memory is taken at once; a larger one grows as its bytes arrive, so that announcing
 /// 33 MB costs the client 33 MB.
 const TRUSTED_LENGTH: usize = 1 << 20;
+
+const BUDGET_UNIT: usize = 1024;
 
 /// Pieces up to this size are gathered into one write, so that a response is one TLS record and one packet.
 const GATHERED: usize = 16 * 1024;
@@ -32,24 +36,67 @@ pub enum FrameError {
     Io(#[from] std::io::Error),
 }
 
+/// Memory that the large frames of all connections of a process may take together. A connection waits here
+/// with its frame still in the socket, so that many producers at once are slow and not fatal.
+#[derive(Debug, Clone)]
+pub struct FrameBudget {
+    room: Arc<Semaphore>,
+    n_units: u32,
+}
+
+impl FrameBudget {
+    /// For this many bytes.
+    pub fn new(n_bytes: usize) -> Self {
+        let n_units = u32::try_from(n_bytes / BUDGET_UNIT).unwrap_or(u32::MAX);
+        Self { room: Arc::new(Semaphore::new(n_units as usize)), n_units }
+    }
+
+    /// Room for a frame; small ones need none. A frame larger than the whole budget takes all of it.
+    async fn take(&self, length: usize) -> Option<OwnedSemaphorePermit> {
+        if length <= TRUSTED_LENGTH {
+            return None;
+        }
+        let units = u32::try_from(length / BUDGET_UNIT).unwrap_or(u32::MAX).min(self.n_units);
+        // The semaphore is never closed.
+        Arc::clone(&self.room).acquire_many_owned(units).await.ok()
+    }
+}
+
+/// A frame as it was read.
+#[derive(Debug)]
+pub struct Received {
+    /// What came after the length.
+    pub bytes: Bytes,
+    /// To be kept while the bytes are.
+    pub room: Option<OwnedSemaphorePermit>,
+}
+
 /// Reads frames. All state is in here, so a cancelled [`FrameReader::next`] loses nothing; between frames it
 /// holds no memory of its own.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct FrameReader {
+    cap: usize,
+    stall: Duration,
+    budget: FrameBudget,
     length: [u8; 4],
     n_length: usize,
+    room: Option<OwnedSemaphorePermit>,
     body: BytesMut,
 }
 
 impl FrameReader {
-    /// The next frame's bytes after its length; `None` when the peer closed between frames. Waits as long as
-    /// it takes for a frame to begin, and `stall` for each further piece of one.
+    /// Takes frames of up to `cap` bytes. Waits as long as it takes for a frame to begin, and `stall` for each
+    /// further piece of one.
+    pub fn new(cap: usize, stall: Duration, budget: FrameBudget) -> Self {
+        Self { cap, stall, budget, length: [0; 4], n_length: 0, room: None, body: BytesMut::new() }
+    }
+
+    /// The next frame; `None` when the peer closed between frames.
     pub async fn next<R: AsyncRead + Unpin>(
         &mut self,
         socket: &mut R,
-        cap: usize,
-        stall: Duration,
-    ) -> Result<Option<Bytes>, FrameError> {
+    ) -> Result<Option<Received>, FrameError> {
+        let stall = self.stall;
         while self.n_length < 4 {
             let read = socket.read(&mut self.length[self.n_length..]);
             let n_read = if self.n_length == 0 { read.await? } else { within(stall, read).await? };
@@ -58,7 +105,10 @@ impl FrameReader {
             }
             self.n_length += n_read;
         }
-        let length = self.checked_length(cap)?;
+        let length = self.checked_length()?;
+        if self.room.is_none() {
+            self.room = self.budget.take(length).await;
+        }
         while self.body.len() < length {
             self.make_room(length);
             let missing = length - self.body.len();
@@ -68,13 +118,13 @@ impl FrameReader {
             }
         }
         self.n_length = 0;
-        Ok(Some(std::mem::take(&mut self.body).freeze()))
+        Ok(Some(Received { bytes: std::mem::take(&mut self.body).freeze(), room: self.room.take() }))
     }
 
-    fn checked_length(&self, cap: usize) -> Result<usize, FrameError> {
+    fn checked_length(&self) -> Result<usize, FrameError> {
         let announced = i32::from_be_bytes(self.length);
         match usize::try_from(announced) {
-            Ok(length) if length > 0 && length <= cap => Ok(length),
+            Ok(length) if length > 0 && length <= self.cap => Ok(length),
             _ => Err(FrameError::Length(announced)),
         }
     }
@@ -159,4 +209,54 @@ async fn write_all<W: AsyncWrite + Unpin>(
         bytes = &bytes[n_written..];
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STALL: Duration = Duration::from_secs(10);
+
+    fn frame(length: usize) -> Vec<u8> {
+        let mut bytes = i32::try_from(length).unwrap().to_be_bytes().to_vec();
+        bytes.resize(4 + length, 7);
+        bytes
+    }
+
+    #[tokio::test]
+    async fn a_large_frame_waits_until_others_are_done_with_their_memory() {
+        let budget = FrameBudget::new(3 << 20);
+        let large = frame(2 << 20);
+        let mut first = FrameReader::new(8 << 20, STALL, budget.clone());
+        let mut second = FrameReader::new(8 << 20, STALL, budget);
+        let held = first.next(&mut large.as_slice()).await.unwrap().unwrap();
+        assert_eq!(held.bytes.len(), 2 << 20);
+        let small = frame(1000);
+        assert!(first.next(&mut small.as_slice()).await.unwrap().unwrap().room.is_none());
+
+        let mut socket = large.as_slice();
+        let mut waiting = Box::pin(second.next(&mut socket));
+        assert!(futures_util::poll!(&mut waiting).is_pending());
+        drop(held);
+        assert!(waiting.await.unwrap().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_cancelled_read_goes_on_where_it_stopped() {
+        let (mut client, mut server) = tokio::io::duplex(64);
+        let mut reader = FrameReader::new(1 << 20, STALL, FrameBudget::new(1 << 20));
+        let bytes = frame(40);
+        for piece in bytes.chunks(3) {
+            client.write_all(piece).await.unwrap();
+            let whole = futures_util::poll!(Box::pin(reader.next(&mut server)));
+            match whole {
+                std::task::Poll::Ready(received) => {
+                    assert_eq!(received.unwrap().unwrap().bytes, bytes[4..]);
+                    return;
+                }
+                std::task::Poll::Pending => {}
+            }
+        }
+        panic!("the frame was never complete");
+    }
 }

@@ -30,7 +30,7 @@ pub use decode::{Malformed, decode, decode_admin, guarded};
 pub use encode::{EncodeError, Frame, response};
 pub use fetch_offsets::{FetchOffsets, OffsetsOfPartition, fetch_offsets_response};
 pub use fields::Fields;
-pub use frame::{FrameError, FrameReader, FrameWriter};
+pub use frame::{FrameBudget, FrameError, FrameReader, FrameWriter, Received};
 pub use produce::{Acks, ProduceEntry, ProduceRequest, ProduceTopic, ProducedEntry, produce_response};
 pub use record::{KeyValue, record_batch, records_of};
 pub use request::{ApiKey, Header, Request};

@@ -20,7 +20,7 @@ async fn an_spu_serves_what_it_kept_before_any_sc_is_there() {
     let mut expected = numbers();
     expected.sort_by(|left, right| left.key.cmp(&right.key));
     assert_eq!(kept, expected);
-    let unit = Unit::start(folder.path(), &cluster, cluster.settings(), kept).await;
+    let unit = Unit::start(folder.path(), cluster.settings(), kept).await;
     let answers = produced(&mut unit.client(&cluster).await, "numbers", &[(1, &batch(&["c"]))]).await;
     assert_eq!(answers, [(1, 0, 2)]);
 }

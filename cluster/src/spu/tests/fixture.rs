@@ -33,12 +33,7 @@ pub(super) struct Unit {
 
 impl Unit {
     /// Starts on this folder with what it kept there; `view` is given to it as if it had kept that.
-    pub(super) async fn start(
-        folder: &Path,
-        cluster: &Cluster,
-        settings: Settings,
-        view: Vec<Assignment>,
-    ) -> Self {
+    pub(super) async fn start(folder: &Path, settings: Settings, view: Vec<Assignment>) -> Self {
         let kept = if view.is_empty() { kept_assignments(folder).unwrap() } else { view };
         let stop = CancellationToken::new();
         let socket = folder.join("link.sock");
@@ -58,13 +53,12 @@ impl Unit {
         let name = ServerName::Spu("main-0".into());
         let server = Running::with_policy(name, policy, spu.requests(), usage).await;
         let running = vec![tokio::spawn(Arc::clone(&spu).run()), tokio::spawn(dialling)];
-        let _ = cluster;
         Self { spu, server, stop, running }
     }
 
     /// With topics `numbers` (two partitions) and the consumers' offsets.
     pub(super) async fn with_numbers(folder: &Path, cluster: &Cluster) -> Self {
-        Self::start(folder, cluster, cluster.settings(), numbers()).await
+        Self::start(folder, cluster.settings(), numbers()).await
     }
 
     pub(super) async fn client(&self, cluster: &Cluster) -> Client {

@@ -133,7 +133,7 @@ async fn what_a_producer_may_not_do_has_its_own_code() {
     let mut elsewhere = assignment("elsewhere", 0, 8, TopicOptions::default());
     elsewhere.leader = 5002;
     view.push(elsewhere);
-    let unit = Unit::start(folder.path(), &cluster, settings.clone(), view).await;
+    let unit = Unit::start(folder.path(), settings.clone(), view).await;
     let mut client = unit.client(&cluster).await;
     let records = batch(&["x"]);
     let large = batch(&[&"x".repeat(25_000)]);
