@@ -8,17 +8,29 @@ pub use fluvio_protocol::{Decoder, Encoder};
 pub use fluvio_sc_schema as sc;
 pub use fluvio_types as types;
 
-/// The code as a client of this SPU version can decode it: an unknown tag fails its whole response, so codes
-/// that came with later releases go out as one that was always there.
+/// The code as a client of this SPU version can decode it: an unknown tag fails its whole response. Clients
+/// below 25 may be built with a protocol crate that does not have these three yet.
 pub fn spu_error_for(code: ErrorCode, version: i16) -> ErrorCode {
     if version >= 25 {
         return code;
     }
     match code {
-        ErrorCode::PartitionFull { .. }
-        | ErrorCode::PartitionShortCircuited
-        | ErrorCode::MaxRetryReached
-        | ErrorCode::SmartModuleMemoryLimitExceeded { .. } => ErrorCode::Other(code.to_string()),
+        ErrorCode::PartitionFull { .. } | ErrorCode::PartitionShortCircuited | ErrorCode::MaxRetryReached => {
+            ErrorCode::Other(code.to_string())
+        }
         known => known,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_older_client_gets_a_code_that_it_knows() {
+        let full = ErrorCode::PartitionFull { replica_key: ReplicaKey::default() };
+        assert_eq!(spu_error_for(full.clone(), 25), full);
+        assert_eq!(spu_error_for(full, 24), ErrorCode::Other("Partition storage is full".into()));
+        assert_eq!(spu_error_for(ErrorCode::StorageError, 23), ErrorCode::StorageError);
     }
 }
