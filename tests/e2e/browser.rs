@@ -156,10 +156,24 @@ async fn shoot(
     let wide = page.client.execute("return document.documentElement.scrollWidth", vec![]).await?;
     let wide = wide.as_u64().unwrap_or(u64::MAX);
     anyhow::ensure!(wide <= u64::from(width), "{name} is {wide} wide on a screen of {width}");
-    let overlapping = page.client.execute(BLANK, vec![]).await?;
-    anyhow::ensure!(overlapping == false, "{name} shows nothing");
+    let blank = page.client.execute(BLANK, vec![]).await?;
+    anyhow::ensure!(blank == false, "{name} shows nothing");
+    let spilled = page.client.execute(SPILLED, vec![]).await?;
+    anyhow::ensure!(
+        spilled.as_array().is_some_and(Vec::is_empty),
+        "{name}: outside their card are {spilled}"
+    );
     Ok(())
 }
+
+/// What reaches out of its card; what scrolls inside of it does not.
+const SPILLED: &str = "
+    const scrolls = e => e && (/auto|scroll|hidden|clip/.test(getComputedStyle(e).overflowX));
+    const hidden = (e, card) => { for (let p = e.parentElement; p && p !== card; p = p.parentElement) if (scrolls(p)) return true; };
+    return [...document.querySelectorAll('main .card *')].filter(e => {
+        const card = e.closest('.card'), box = e.getBoundingClientRect();
+        return box.width > 0 && box.right > card.getBoundingClientRect().right + 1 && !hidden(e, card);
+    }).map(e => e.tagName + ' ' + e.className);";
 
 const BLANK: &str = "return document.querySelector('main').innerText.trim().length < 10";
 

@@ -84,10 +84,8 @@ async fn a_revocation_holds_through_a_restart_of_the_cluster() -> anyhow::Result
     let tenant = Tenant::new(cloud).await?;
     let who = tenant.credentials()?;
     let (id, certificate, key) = second(&tenant, None).await?;
-    tenant.person.revoke(&tenant.cluster.id, &id).await?;
-    let killed = cloud.cluster(&tenant.cluster.id);
-    killed.iter().try_for_each(e2e::processes::Process::kill)?;
     let own = raw::configuration(&who.ca, Some((&who.certificate, &who.key)))?;
+    let revoked = raw::configuration(&who.ca, Some((&certificate, &key)))?;
     let served = |config: &std::sync::Arc<rustls::ClientConfig>| -> Option<bool> {
         let Ok(mut stream) = raw::connect(cloud.gateway().ok()?, &who.domain, config.clone(), Cut::Whole)
         else {
@@ -96,8 +94,11 @@ async fn a_revocation_holds_through_a_restart_of_the_cluster() -> anyhow::Result
         let sent = wire::send(&mut stream, &wire::api_versions(1)).is_ok();
         Some(sent && wire::receive(&mut stream).ok().flatten().is_some())
     };
+    tenant.person.revoke(&tenant.cluster.id, &id).await?;
+    until_blocking("it is cut off", Duration::from_secs(10), || (!served(&revoked)?).then_some(()))?;
+    let killed = cloud.cluster(&tenant.cluster.id);
+    killed.iter().try_for_each(e2e::processes::Process::kill)?;
     until_blocking("the cluster serves again", Duration::from_secs(30), || served(&own)?.then_some(()))?;
-    let revoked = raw::configuration(&who.ca, Some((&certificate, &key)))?;
     assert_eq!(served(&revoked), Some(false));
     Ok(())
 }

@@ -155,8 +155,9 @@ impl Visitor {
         self.submit(&form, &[]).await
     }
 
-    /// Signs in with the login page.
+    /// Signs in with the login page, as in a browser that was just installed.
     pub async fn sign_in(&self, email: &str, password: &str) -> anyhow::Result<Answer> {
+        self.set_cookies(BTreeMap::new());
         let form = self.form("/login", "/login").await?;
         let answer = self.submit(&form, &[("email", email), ("password", password)]).await?;
         ensure!(answer.status.is_redirection(), "signing in was answered {}", answer.status);
