@@ -5,6 +5,7 @@ pub mod consumers;
 pub mod partition;
 pub mod produce;
 pub mod profiles;
+mod routes;
 pub mod spu;
 pub mod target;
 pub mod topic;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use fluvio::config::{ConfigFile, TlsPaths, TlsPolicy};
 use fluvio::{Fluvio, FluvioAdmin, FluvioClusterConfig};
+use fluvio_socket::SocketError;
 use tokio::time::timeout;
 
 use crate::failure::{Failure, OrFail};
@@ -60,8 +61,7 @@ impl Target {
     /// Connects for streams.
     pub async fn connect(&self, places: &Places) -> Result<(Fluvio, FluvioClusterConfig), Failure> {
         let config = self.config(places)?;
-        let fluvio = within(CONNECT_TIMEOUT, &config, Fluvio::connect_with_config(&config)).await?;
-        Ok((fluvio, config))
+        Ok((connect(&config).await?, config))
     }
 
     /// Connects for administration.
@@ -106,6 +106,11 @@ impl Target {
     }
 }
 
+/// Connects to a cluster for streams.
+pub async fn connect(config: &FluvioClusterConfig) -> Result<Fluvio, Failure> {
+    within(CONNECT_TIMEOUT, config, Fluvio::connect_with_config(config)).await
+}
+
 /// Connects to a cluster's SC for administration.
 pub async fn connect_admin(config: &FluvioClusterConfig) -> Result<FluvioAdmin, Failure> {
     within(CONNECT_TIMEOUT, config, FluvioAdmin::connect_with_config(config)).await
@@ -121,10 +126,18 @@ pub async fn answer<T>(doing: &str, call: impl Future<Output = anyhow::Result<T>
     }
 }
 
+/// An error of the client's sockets with all its causes.
+pub fn causes(error: SocketError) -> String {
+    in_plain_words(&format!("{:#}", anyhow::Error::from(error)))
+}
+
 /// The TLS library's words for a connection that was cut are no help to anybody; the others are.
 pub fn in_plain_words(words: &str) -> String {
     if words.contains("close_notify") || words.contains("connection is closed") {
         return "the other side closed the connection".to_owned();
+    }
+    if words.contains("Socket is stale") || words.contains("Socket closed") {
+        return "the connection was lost".to_owned();
     }
     if words.contains("Connection reset") || words.contains("Broken pipe") {
         return "the other side cut the connection".to_owned();

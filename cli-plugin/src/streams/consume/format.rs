@@ -5,7 +5,6 @@ use std::io::{self, Write};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use clap::ValueEnum;
-use fluvio::consumer::Record;
 use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -72,18 +71,6 @@ pub struct Shown<'a> {
     pub key: Option<&'a [u8]>,
     /// Its value.
     pub value: &'a [u8],
-}
-
-impl<'a> From<&'a Record> for Shown<'a> {
-    fn from(record: &'a Record) -> Self {
-        Self {
-            partition: record.partition,
-            offset: record.offset,
-            timestamp: record.timestamp(),
-            key: record.key(),
-            value: record.value(),
-        }
-    }
 }
 
 #[derive(Serialize)]

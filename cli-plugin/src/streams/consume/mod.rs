@@ -1,35 +1,42 @@
-//! `fluvio consume`: a topic's records to stdout.
+//! `fluvio consume`: a topic's records to stdout. A task for each partition reads; this one writes.
 
 mod end;
 mod format;
+mod reader;
 mod start;
+mod unpack;
 
-use std::io::{self, BufWriter, Write};
+use std::collections::BTreeMap;
+use std::io::{self, BufWriter, Stdout, Write};
 use std::pin::pin;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use bytesize::ByteSize;
 use clap::Args;
-use fluvio::Fluvio;
-use fluvio::consumer::{ConsumerConfigExt, ConsumerStream, OffsetManagementStrategy, Record, RetryMode};
-use fluvio::dataplane::link::ErrorCode;
-use futures_util::StreamExt;
+use fluvio::FluvioClusterConfig;
+use fluvio::dataplane::record::{Batch, RawRecords};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use self::end::End;
-use self::format::{Shape, Shown, Style};
-use self::start::Start;
+use self::format::{Shape, Style};
+use self::reader::{Fed, Reader, Terms};
+use self::start::StartOptions;
+use self::unpack::{Damaged, each_record};
 use super::produce::Level;
-use super::target::{Target, answer};
+use super::routes::Routes;
+use super::target::{Target, answer, connect};
 use crate::failure::{Failure, Outcome};
 use crate::places::Places;
 
-/// Records that are written before stdout is flushed, if so many are there already.
-const WRITE_AHEAD: usize = 4096;
+/// Responses that wait between the readers and stdout.
+const READ_AHEAD: usize = 4;
 const OUTPUT_BYTES: usize = 256 * 1024;
-/// How often a named consumer's position is stored while it runs.
-const COMMIT_EVERY: Duration = Duration::from_secs(1);
-const COMMIT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the last word with the cluster may take.
+const PART_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Read a topic's records
 #[derive(Debug, Args)]
@@ -37,7 +44,7 @@ pub struct Consume {
     /// The topic
     topic: String,
     #[command(flatten)]
-    start: Start,
+    start: StartOptions,
     /// Stop after the record at this offset, in each partition
     #[arg(long, value_name = "OFFSET", help_heading = "Where to end")]
     end: Option<i64>,
@@ -69,65 +76,65 @@ pub struct Consume {
     #[arg(long, value_enum, default_value_t = Level::ReadUncommitted)]
     isolation: Level,
     /// Bytes to fetch at once
-    #[arg(long, short = 'b', value_name = "BYTES")]
-    maxbytes: Option<ByteSize>,
+    #[arg(long, short = 'b', value_name = "BYTES", default_value = "2MiB")]
+    maxbytes: ByteSize,
+    /// How long to look for the way when the connection is lost
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
+    patience: Duration,
 }
 
 impl Consume {
     /// Runs the command.
     pub async fn run(&self, target: &Target, places: &Places) -> Outcome {
         let style = Style::choose(self.output, self.key_value, self.format.as_deref())?;
-        let config = self.config()?;
-        let (fluvio, _) = target.connect(places).await?;
-        let partitions = self.partitions(&fluvio).await?;
-        let mut stream = answer("consuming could not start", fluvio.consumer_with_config(config)).await?;
+        let terms = Arc::new(self.terms(target.config(places)?)?);
+        let routes = Arc::new(Routes::find(&terms.config, &self.topic).await?);
+        let partitions = self.partitions(routes.partitions)?;
+        let left_off = self.left_off(&terms.config).await?;
+        let (out, mut fed) = mpsc::channel(READ_AHEAD);
+        let mut readers = JoinSet::new();
+        let mut written = BTreeMap::new();
+        for partition in &partitions {
+            let mark = Arc::new(AtomicI64::new(-1));
+            written.insert(*partition, Written { mark: mark.clone(), next: -1 });
+            let left_off = left_off.get(partition).copied();
+            let reader = Reader::new(terms.clone(), routes.clone(), *partition, left_off, out.clone(), mark);
+            readers.spawn(reader.run());
+        }
+        drop(out);
         let end = End::new(self.num_records, self.end, partitions);
-        let read = self.read(&mut stream, &style, end).await;
-        let kept = if self.consumer.is_some() { keep_position(&mut stream).await } else { Ok(()) };
-        read.and(kept).map(|()| 0)
+        let mut writer =
+            Writer { style, end, written, out: BufWriter::with_capacity(OUTPUT_BYTES, io::stdout()) };
+        let read = writer.write_all(&mut fed).await;
+        // Readers learn by this that nobody listens any more, and keep the consumer's position.
+        drop(fed);
+        let parted = timeout(PART_TIMEOUT, part(readers)).await.unwrap_or_else(|_| {
+            let failure = Failure::failed("the cluster did not answer at the end");
+            if self.consumer.is_some() {
+                Err(failure.with_fix("what was printed last may come again"))
+            } else {
+                Ok(())
+            }
+        });
+        read.and(parted).map(|()| 0)
     }
 
-    fn config(&self) -> Result<ConsumerConfigExt, Failure> {
-        let mut builder = ConsumerConfigExt::builder();
-        builder
-            .topic(self.topic.clone())
-            .offset_start(self.start.offset()?)
-            .disable_continuous(self.disable_continuous)
-            .isolation(self.isolation.into())
-            .retry_mode(RetryMode::TryUntil(100));
-        for partition in &self.partition {
-            builder.partition(*partition);
-        }
-        if let Some(name) = &self.consumer {
-            // Kept by our own hand after the records were written, so that none is skipped when writing them fails.
-            builder.offset_consumer(name.clone()).offset_strategy(OffsetManagementStrategy::Manual);
-        }
-        if let Some(bytes) = self.maxbytes {
-            let bytes =
-                i32::try_from(bytes.as_u64()).map_err(|_| Failure::usage("--maxbytes is beyond 2 GiB"))?;
-            builder.max_bytes(bytes);
-        }
-        builder.build().map_err(|error| Failure::usage(format!("{error:#}")))
+    fn terms(&self, config: FluvioClusterConfig) -> Result<Terms, Failure> {
+        let max_bytes = i32::try_from(self.maxbytes.as_u64())
+            .map_err(|_| Failure::usage("--maxbytes is beyond 2 GiB").with_fix("a few MB is plenty"))?;
+        Ok(Terms {
+            config,
+            topic: self.topic.clone(),
+            start: self.start.place()?,
+            follow: !self.disable_continuous,
+            consumer: self.consumer.clone(),
+            isolation: self.isolation.into(),
+            max_bytes,
+            patience: self.patience,
+        })
     }
 
-    /// The partitions that are read; the client would wait for one that does not exist.
-    async fn partitions(&self, fluvio: &Fluvio) -> Result<Vec<u32>, Failure> {
-        use fluvio::metadata::objects::ListRequest;
-        use fluvio::metadata::topic::TopicSpec;
-
-        let admin = fluvio.admin().await;
-        let mut topics = Vec::new();
-        for system in [false, true] {
-            let request = ListRequest::<TopicSpec>::new(self.topic.as_str(), false).system(system);
-            topics.extend(
-                answer("the topic cannot be looked up", admin.list_with_config::<TopicSpec, String>(request))
-                    .await?,
-            );
-        }
-        let topic = topics.into_iter().find(|topic| topic.name == self.topic).ok_or_else(|| {
-            Failure::failed(format!("there is no topic named `{}`", self.topic)).with_fix("fluvio topic list")
-        })?;
-        let count = topic.spec.partitions();
+    fn partitions(&self, count: u32) -> Result<Vec<u32>, Failure> {
         if let Some(beyond) = self.partition.iter().find(|partition| **partition >= count) {
             return Err(Failure::usage(format!(
                 "topic {} has no partition {beyond}, it has {count}",
@@ -135,90 +142,122 @@ impl Consume {
             ))
             .with_fix("fluvio partition list"));
         }
-        Ok(if self.partition.is_empty() { (0..count).collect() } else { self.partition.clone() })
+        let mut partitions =
+            if self.partition.is_empty() { (0..count).collect() } else { self.partition.clone() };
+        partitions.sort_unstable();
+        partitions.dedup();
+        Ok(partitions)
     }
 
-    async fn read(
-        &self,
-        stream: &mut impl ConsumerStream<Item = Result<Record, ErrorCode>>,
-        style: &Style,
-        mut end: End,
-    ) -> Result<(), Failure> {
-        let mut out = BufWriter::with_capacity(OUTPUT_BYTES, io::stdout().lock());
+    /// The last offsets that a consumer of this name read, by partition.
+    async fn left_off(&self, config: &FluvioClusterConfig) -> Result<BTreeMap<u32, i64>, Failure> {
+        let Some(consumer) = &self.consumer else { return Ok(BTreeMap::new()) };
+        let fluvio = connect(config).await?;
+        let offsets =
+            answer("the consumer's position cannot be looked up", fluvio.consumer_offsets()).await?;
+        let ours =
+            offsets.into_iter().filter(|kept| kept.consumer_id == *consumer && kept.topic == self.topic);
+        Ok(ours.map(|kept| (kept.partition, kept.offset)).collect())
+    }
+}
+
+async fn part(mut readers: JoinSet<Result<(), Failure>>) -> Result<(), Failure> {
+    let mut parted = Ok(());
+    while let Some(reader) = readers.join_next().await {
+        let reader = reader.unwrap_or_else(|_| Err(Failure::failed("a reader broke off")));
+        parted = parted.and(reader);
+    }
+    parted
+}
+
+/// Puts records on stdout and says how far it came.
+struct Writer {
+    style: Style,
+    end: End,
+    written: BTreeMap<u32, Written>,
+    out: BufWriter<Stdout>,
+}
+
+/// How far a partition was written.
+struct Written {
+    /// What is out for sure, for the partition's reader.
+    mark: Arc<AtomicI64>,
+    /// What is out once the buffer is.
+    next: i64,
+}
+
+/// Why a record was not written.
+enum Unwritten {
+    Output(io::Error),
+    Damaged(Damaged),
+}
+
+impl From<Damaged> for Unwritten {
+    fn from(damaged: Damaged) -> Self {
+        Self::Damaged(damaged)
+    }
+}
+
+impl From<Unwritten> for Failure {
+    fn from(unwritten: Unwritten) -> Self {
+        match unwritten {
+            Unwritten::Output(error) => Self::from_output(&error),
+            Unwritten::Damaged(damaged) => Self::failed(damaged.to_string())
+                .with_fix("go on behind it with --start, and tell whoever runs the cluster"),
+        }
+    }
+}
+
+impl Writer {
+    async fn write_all(&mut self, fed: &mut mpsc::Receiver<Fed>) -> Result<(), Failure> {
         let mut interrupted = pin!(tokio::signal::ctrl_c());
-        let mut kept = Instant::now();
-        while !end.is_reached() {
-            // All that is there already is written at once; when nothing is, stdout was flushed before waiting.
-            let mut ready = (&mut *stream).ready_chunks(WRITE_AHEAD);
-            let next = tokio::select! {
-                next = ready.next() => next,
-                _ = &mut interrupted => None,
+        let mut open = self.written.len();
+        while open > 0 && !self.end.is_reached() {
+            let next = match fed.try_recv() {
+                Ok(next) => Some(next),
+                Err(_) => {
+                    // Nothing more is there: what came so far must not wait for it.
+                    self.flush()?;
+                    tokio::select! {
+                        next = fed.recv() => next,
+                        _ = &mut interrupted => None,
+                    }
+                }
             };
-            let Some(records) = next else { break };
-            let broken = write_all(records, style, &mut end, &mut out)
-                .and_then(|broken| out.flush().map(|()| broken))
-                .map_err(|error| Failure::from_output(&error))?;
-            if let Some(error) = broken {
-                return Err(stopped(&error));
+            match next {
+                Some(Fed::Batches(partition, from, batches)) => self.write(partition, from, &batches)?,
+                Some(Fed::End) => open -= 1,
+                Some(Fed::Failed(failure)) => {
+                    self.flush()?;
+                    return Err(failure);
+                }
+                None => break,
             }
-            if self.consumer.is_some() && kept.elapsed() >= COMMIT_EVERY {
-                keep_position(stream).await?;
-                kept = Instant::now();
-            }
+        }
+        self.flush()
+    }
+
+    fn write(&mut self, partition: u32, from: i64, batches: &[Batch<RawRecords>]) -> Result<(), Failure> {
+        let Self { style, end, written, out } = self;
+        for batch in batches {
+            each_record(partition, batch, from, |record| {
+                if end.admits(partition, record.offset) {
+                    style.write(&record, out).map_err(Unwritten::Output)?;
+                    if let Some(written) = written.get_mut(&partition) {
+                        written.next = record.offset + 1;
+                    }
+                }
+                Ok::<_, Unwritten>(!end.is_reached())
+            })?;
         }
         Ok(())
     }
-}
 
-/// Writes records up to the end; answers the error that stood between them, if one did.
-fn write_all(
-    records: Vec<Result<Record, ErrorCode>>,
-    style: &Style,
-    end: &mut End,
-    out: &mut impl Write,
-) -> io::Result<Option<ErrorCode>> {
-    for record in records {
-        let record = match record {
-            Ok(record) => record,
-            Err(error) => return Ok(Some(error)),
-        };
-        if end.admits(record.partition, record.offset) {
-            style.write(&Shown::from(&record), out)?;
+    fn flush(&mut self) -> Result<(), Failure> {
+        self.out.flush().map_err(|error| Failure::from_output(&error))?;
+        for written in self.written.values() {
+            written.mark.store(written.next, Ordering::Release);
         }
-        if end.is_reached() {
-            break;
-        }
-    }
-    Ok(None)
-}
-
-async fn keep_position(stream: &mut impl ConsumerStream) -> Result<(), Failure> {
-    let keeping = async {
-        stream.offset_commit().await?;
-        stream.offset_flush().await
-    };
-    let why = match timeout(COMMIT_TIMEOUT, keeping).await {
-        Ok(Ok(())) => return Ok(()),
-        Ok(Err(error)) => error.to_string(),
-        Err(_) => "the cluster did not answer".to_owned(),
-    };
-    Err(Failure::failed(format!("the consumer's position was not kept: {why}"))
-        .with_fix("what was printed last may come again next time"))
-}
-
-fn stopped(error: &ErrorCode) -> Failure {
-    let failure = Failure::failed(format!("consuming stopped: {error}"));
-    match error {
-        ErrorCode::OffsetEvicted { next_available, .. } => failure
-            .with_fix(format!("those records are gone by retention; go on with --start {next_available}")),
-        ErrorCode::OffsetOutOfRange => {
-            failure.with_fix("fluvio partition list shows which offsets there are")
-        }
-        ErrorCode::PermissionDenied => {
-            failure.with_fix("use a profile whose certificate may read this topic")
-        }
-        ErrorCode::TopicDeleted => failure.with_fix("fluvio topic list"),
-        _ => failure
-            .with_fix("run the command again; `fluvio partition list` shows whether the partition is online"),
+        Ok(())
     }
 }

@@ -17,11 +17,12 @@ use tokio::sync::mpsc::Receiver;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::batch::Packed;
-use super::routes::Routes;
 use super::verdict::{Refusal, judge};
 use super::window::{Carried, Window};
 use crate::failure::Failure;
 use crate::output::progress::warn;
+use crate::streams::routes::Routes;
+use crate::streams::target::causes;
 
 /// An SPU that says nothing for this long is given up, as the published client does.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
@@ -219,7 +220,7 @@ impl<'a> Delivery<'a> {
             let sending = timeout(ANSWER_TIMEOUT, lane.socket.send_async(request)).await;
             let answer = match sending {
                 Ok(Ok(answer)) => Box::pin(answer),
-                Ok(Err(error)) => return Err(self.unsent(&carried, &error.to_string())),
+                Ok(Err(error)) => return Err(self.unsent(&carried, &causes(error))),
                 Err(_) => return Err(self.unsent(&carried, "the SPU does not read")),
             };
             lane.sent.push_back(Sent { answer, carried, since });
@@ -266,7 +267,7 @@ impl<'a> Delivery<'a> {
         let answer = match answer {
             Ok(answer) => answer,
             Err(error) => {
-                let why = error.to_string();
+                let why = causes(error);
                 self.unsent(&sent.carried, &why);
                 self.drop_lane(spu, why);
                 return Ok(());

@@ -7,7 +7,6 @@
 mod batch;
 mod delivery;
 mod partitioner;
-mod routes;
 mod source;
 mod verdict;
 mod window;
@@ -24,8 +23,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use self::delivery::{Delivery, Tally, Terms};
 use self::partitioner::Partitioner;
-use self::routes::Routes;
 use self::source::{Cut, Input, Packing, Source};
+use super::routes::Routes;
 use super::target::Target;
 use crate::failure::{Failure, Outcome};
 use crate::output::{self, progress};

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use fluvio::FluvioClusterConfig;
+use fluvio::metadata::objects::ListRequest;
 use fluvio::metadata::partition::{PartitionResolution, PartitionSpec};
 use fluvio::metadata::spu::SpuSpec;
 use fluvio::metadata::topic::{CompressionAlgorithm, TopicSpec};
@@ -14,7 +15,7 @@ use fluvio_socket::{ClientConfig, MultiplexerSocket, VersionedSerialSocket};
 use tokio::time::timeout;
 
 use crate::failure::{Failure, OrFail};
-use crate::streams::target::{answer, connect_admin, in_plain_words};
+use crate::streams::target::{answer, causes, connect_admin};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -45,14 +46,20 @@ impl Routes {
     /// Asks the SC.
     pub async fn find(config: &FluvioClusterConfig, topic: &str) -> Result<Self, Failure> {
         let admin = connect_admin(config).await?;
-        let topics =
-            answer("the topic cannot be looked up", admin.list::<TopicSpec, _>(vec![topic.to_owned()]))
-                .await?;
+        let (mut topics, mut partitions) = (Vec::new(), Vec::new());
+        // The cluster's own topics are listed apart.
+        for system in [false, true] {
+            let request = ListRequest::<TopicSpec>::new(topic, false).system(system);
+            let listing = admin.list_with_config::<TopicSpec, String>(request);
+            topics.extend(answer("the topic cannot be looked up", listing).await?);
+            let request = ListRequest::<PartitionSpec>::new(topic, false).system(system);
+            let listing = admin.list_with_config::<PartitionSpec, String>(request);
+            partitions.extend(answer("the partitions cannot be looked up", listing).await?);
+        }
         let found = topics.into_iter().find(|found| found.name == topic).ok_or_else(|| {
             Failure::failed(format!("there is no topic named `{topic}`"))
-                .with_fix(format!("fluvio topic create {topic}"))
+                .with_fix(format!("fluvio topic list, or fluvio topic create {topic}"))
         })?;
-        let partitions = answer("the partitions cannot be looked up", admin.all::<PartitionSpec>()).await?;
         let spus = answer("the SPUs cannot be looked up", admin.all::<SpuSpec>()).await?;
         let leaders = partitions.into_iter().filter_map(|partition| {
             let (name, number) = partition.name.rsplit_once('-')?;
@@ -105,7 +112,7 @@ impl Routes {
         client.set_addr(spu.address.clone());
         let doing = format!("SPU {} at {} cannot be reached", spu.name, spu.address);
         let connected = timeout(CONNECT_TIMEOUT, client.connect()).await.or_fail(&doing)?;
-        let connected = connected.map_err(|error| in_plain_words(&error.to_string())).or_fail(&doing)?;
+        let connected = connected.map_err(causes).or_fail(&doing)?;
         let (socket, config, versions) = connected.split();
         Ok(VersionedSerialSocket::new(MultiplexerSocket::shared(socket), config, versions))
     }
