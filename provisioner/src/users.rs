@@ -11,6 +11,7 @@ use std::sync::{Mutex, PoisonError};
 use uuid::Uuid;
 
 use crate::folder::{self, Durable};
+use crate::process::users_of_processes;
 
 /// Why a cluster has no user.
 #[derive(Debug, thiserror::Error)]
@@ -55,12 +56,14 @@ impl Users {
         // A folder whose entry was lost with the table keeps its user, if nobody else has that one.
         let own = folders.remove(&cluster.simple().to_string());
         let range = self.base..self.base + self.count;
+        // Processes that outlived a lost table; what belongs to this cluster's own folder is its own.
+        let busy = users_of_processes()?;
         let free = |user: &u32| {
             !taken.values().any(|other| other == user) && !folders.values().any(|other| other == user)
         };
         let user = own
             .filter(|user| range.contains(user) && free(user))
-            .or_else(|| range.clone().find(free))
+            .or_else(|| range.clone().find(|user| free(user) && !busy.contains(user)))
             .ok_or(UsersError::Exhausted(self.count))?;
         taken.insert(cluster, user);
         if let Err(error) = folder::write_json(&self.file, &*taken, Durable::Yes) {
@@ -120,6 +123,14 @@ mod tests {
         assert!(matches!(users.of(ids[2]), Err(UsersError::Exhausted(2))));
         users.free(ids[0]).unwrap();
         assert_eq!(users.of(ids[2]).unwrap(), 700_000);
+    }
+
+    #[test]
+    fn a_user_with_a_living_process_is_not_given_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let own = rustix::process::getuid().as_raw();
+        let users = Users::open(folder.path(), &folder.path().join("clusters"), own, 2).unwrap();
+        assert_eq!(users.of(Uuid::from_u128(1)).unwrap(), own + 1);
     }
 
     #[test]

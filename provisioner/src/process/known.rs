@@ -3,6 +3,7 @@
 //! A process id alone is used again by the kernel. With the process's start time and the id of the machine's
 //! boot it names one process for ever; and a pidfd, once it is known to be that process's, keeps meaning it.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -65,14 +66,22 @@ fn is_dead(pid: i32) -> bool {
 
 /// The living processes of a user: proof that none is left, and what to end if one is.
 pub fn processes_of_user(uid: u32) -> std::io::Result<Vec<i32>> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir("/proc")?.flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-        if real_uid(&entry.path()) == Some(uid) && !is_dead(pid) {
-            found.push(pid);
-        }
-    }
-    Ok(found)
+    let of_user = living()?.into_iter().filter(|(_, owner)| *owner == uid);
+    Ok(of_user.map(|(pid, _)| pid).collect())
+}
+
+/// The users of which a process is living.
+pub fn users_of_processes() -> std::io::Result<BTreeSet<u32>> {
+    Ok(living()?.into_iter().map(|(_, owner)| owner).collect())
+}
+
+/// All living processes and their users.
+fn living() -> std::io::Result<Vec<(i32, u32)>> {
+    let processes = fs::read_dir("/proc")?.flatten().filter_map(|entry| {
+        let pid = entry.file_name().to_str()?.parse().ok()?;
+        Some((pid, real_uid(&entry.path())?))
+    });
+    Ok(processes.filter(|(pid, _)| !is_dead(*pid)).collect())
 }
 
 fn real_uid(process: &Path) -> Option<u32> {

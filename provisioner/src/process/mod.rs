@@ -6,7 +6,7 @@ mod role;
 mod supervise;
 mod walls;
 
-pub use known::{Known, processes_of_user};
+pub use known::{Known, processes_of_user, users_of_processes};
 pub use launch::{LaunchArguments, Launcher, Limits, launch_and_become};
 pub use role::{Role, roles_for, spu_id, spu_name};
 pub use supervise::{Goal, RoleState, Supervision, Supervisor};

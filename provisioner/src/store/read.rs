@@ -1,0 +1,141 @@
+//! The reading half.
+
+use cluster_settings::{AccessEntry, AccessList, Durability, Limits, Role, serial_text};
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use super::{Answer, Details, Lease, Seen, StoreError, Wanted};
+use crate::status::{State, Status};
+
+/// The clusters that are this machine's, or could be.
+pub async fn look(pool: &PgPool, region: &str, host: &str) -> Result<Vec<Seen>, StoreError> {
+    let rows = sqlx::query!(
+        r#"SELECT c.id, c.organisation_id, c.domain, c.spus, c.generation, c.deleted_at IS NOT NULL AS "deleted!",
+                  coalesce(c.purge_after <= now(), false) AS "purge_due!",
+                  l.holder AS "holder?", l.token AS "token?", l.expires_at > now() AS live,
+                  s.state AS "state?", s.reason AS "reason?", s.observed_generation AS "observed_generation?",
+                  s.spus_ready AS "spus_ready?", s.partitions AS "partitions?", s.storage_bytes AS "storage_bytes?",
+                  s.restarts AS "restarts?", s.last_error, s.ready_at IS NOT NULL AS "ready!",
+                  ARRAY(SELECT server_name FROM cluster_backends b WHERE b.cluster_id = c.id ORDER BY server_name) AS "names!",
+                  ARRAY(SELECT address FROM cluster_backends b WHERE b.cluster_id = c.id ORDER BY server_name) AS "addresses!"
+           FROM clusters c
+           LEFT JOIN leases l ON l.cluster_id = c.id
+           LEFT JOIN cluster_status s ON s.cluster_id = c.id
+           WHERE c.runtime = 'process' AND c.region = $1 AND (c.host = $2 OR c.host IS NULL)"#,
+        region,
+        host
+    )
+    .fetch_all(pool)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let status = match row.state.as_deref() {
+                None => None,
+                Some(state) => Some(Status {
+                    state: State::parse(state).ok_or(StoreError::Row("cluster_status.state"))?,
+                    reason: row.reason.unwrap_or_default(),
+                    observed_generation: row.observed_generation.unwrap_or_default(),
+                    spus_ready: row.spus_ready.unwrap_or_default(),
+                    partitions: row.partitions.unwrap_or_default(),
+                    storage_bytes: row.storage_bytes.unwrap_or_default(),
+                    restarts: row.restarts.unwrap_or_default(),
+                    last_error: row.last_error,
+                    ready: row.ready,
+                }),
+            };
+            let lease = row.holder.zip(row.token).map(|(holder, token)| Lease { holder, token });
+            Ok(Seen {
+                wanted: Wanted {
+                    cluster: row.id,
+                    tenant: row.organisation_id,
+                    domain: row.domain,
+                    spus: u8::try_from(row.spus).map_err(|_| StoreError::Row("clusters.spus"))?,
+                    generation: row.generation,
+                    deleted: row.deleted,
+                    purge_due: row.purge_due,
+                },
+                lease: lease.map(|lease| (lease, row.live.unwrap_or_default())),
+                status,
+                backends: row.names.into_iter().zip(row.addresses).collect(),
+            })
+        })
+        .collect()
+}
+
+/// Which of these clusters exist, on whatever machine.
+pub async fn existing(pool: &PgPool, clusters: &[Uuid]) -> Result<Vec<Uuid>, StoreError> {
+    let rows = sqlx::query_scalar!("SELECT id FROM clusters WHERE id = ANY($1)", clusters);
+    Ok(rows.fetch_all(pool).await?)
+}
+
+/// Reads what goes into the settings; `None` when the cluster is gone.
+pub async fn details(pool: &PgPool, cluster: Uuid) -> Result<Option<Details>, StoreError> {
+    let row = sqlx::query!(
+        r#"SELECT c.generation, c.organisation_id, c.domain, c.durability, c.max_storage_bytes, c.max_partitions,
+                  c.max_connections, c.max_message_bytes,
+                  ARRAY(SELECT principal_id FROM access_entries a WHERE a.cluster_id = c.id AND a.revoked_at IS NULL
+                        ORDER BY principal_id) AS "principals!",
+                  ARRAY(SELECT role FROM access_entries a WHERE a.cluster_id = c.id AND a.revoked_at IS NULL
+                        ORDER BY principal_id) AS "roles!",
+                  ARRAY(SELECT serial FROM certificates k WHERE k.cluster_id = c.id AND k.kind = 'client'
+                        AND k.revoked_at IS NOT NULL AND k.not_after > now() ORDER BY serial) AS "revoked!",
+                  (SELECT certificate_der FROM certificate_authorities a
+                   WHERE a.cluster_id = c.id AND a.purpose = 'client') AS client_ca,
+                  (SELECT certificate_der FROM certificate_authorities a
+                   WHERE a.cluster_id = c.id AND a.purpose = 'server') AS server_ca
+           FROM clusters c WHERE c.id = $1"#,
+        cluster
+    )
+    .fetch_optional(pool)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    let entries = row.principals.into_iter().zip(&row.roles).map(|(principal, role)| {
+        let role = match role.as_str() {
+            "admin" => Role::Admin,
+            "user" => Role::User,
+            _ => return Err(StoreError::Row("access_entries.role")),
+        };
+        Ok(AccessEntry { principal, role })
+    });
+    Ok(Some(Details {
+        generation: row.generation,
+        tenant: row.organisation_id,
+        domain: row.domain,
+        durability: match row.durability.as_str() {
+            "disk" => Durability::Disk,
+            "memory" => Durability::Memory,
+            _ => return Err(StoreError::Row("clusters.durability")),
+        },
+        limits: Limits {
+            storage_bytes: row.max_storage_bytes.unsigned_abs(),
+            partitions: row.max_partitions.unsigned_abs(),
+            connections: row.max_connections.unsigned_abs(),
+            message_bytes: row.max_message_bytes.unsigned_abs(),
+        },
+        access: AccessList {
+            entries: entries.collect::<Result<_, _>>()?,
+            revoked_serials: row.revoked.iter().map(|serial| serial_text(serial)).collect(),
+        },
+        client_ca: row.client_ca,
+        server_ca: row.server_ca,
+    }))
+}
+
+/// What became of a request.
+pub async fn answer(pool: &PgPool, request: Uuid) -> Result<Answer, StoreError> {
+    let row = sqlx::query!(
+        r#"SELECT r.state, r.refusal, c.certificate_der, c.not_after AS "not_after?"
+           FROM certificate_requests r LEFT JOIN certificates c ON c.request_id = r.id WHERE r.id = $1"#,
+        request
+    )
+    .fetch_optional(pool)
+    .await?;
+    Ok(match row {
+        None => Answer::Unknown,
+        Some(row) => match (row.state.as_str(), row.certificate_der.zip(row.not_after)) {
+            ("issued", Some((certificate, not_after))) => Answer::Issued { certificate, not_after },
+            ("refused", _) => Answer::Refused(row.refusal.unwrap_or_default()),
+            _ => Answer::Pending,
+        },
+    })
+}
