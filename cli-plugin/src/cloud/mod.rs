@@ -73,3 +73,22 @@ impl CloudProgram {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound_and_secrets_have_one_source() {
+        CloudProgram::command().debug_assert();
+        let code = |words: &[&str]| {
+            CloudProgram::try_parse_from(words).map_or_else(|error| error.exit_code(), |_| 0)
+        };
+        assert_eq!(code(&["fluvio cloud", "login", "--email", "a@b.c", "--password-stdin"]), 0);
+        assert_eq!(code(&["fluvio cloud", "login", "--password", "x", "--password-stdin"]), 2);
+        assert_eq!(code(&["fluvio cloud", "login", "--token-file", "f", "--email", "a@b.c"]), 2);
+        assert_eq!(code(&["fluvio cloud", "cluster", "create", "c", "--profile", "p"]), 2);
+    }
+}

@@ -102,3 +102,27 @@ fn unknown(name: &str) -> Failure {
     Failure::usage(format!("there is no command `{name}` and no extension `fluvio-{name}`"))
         .with_fix("fluvio help lists what there is")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound_and_unknown_words_go_to_extensions() {
+        HostProgram::command().debug_assert();
+        let words = ["fluvio", "cloud", "login", "--remote", "https://p"];
+        let HostCommand::Extension(passed) = HostProgram::try_parse_from(words).unwrap().command else {
+            panic!("taken for a command of our own")
+        };
+        assert_eq!(passed, words[1..]);
+    }
+
+    #[test]
+    fn wrong_use_is_told_from_help_by_its_exit_code() {
+        let code = |words: &[&str]| HostProgram::try_parse_from(words).unwrap_err().exit_code();
+        assert_eq!(code(&["fluvio", "--help"]), 0);
+        assert_eq!(code(&["fluvio", "topic", "create"]), 2);
+        assert_eq!(code(&["fluvio", "consume", "t", "--nope"]), 2);
+        assert_eq!(code(&["fluvio", "-P", "a", "-c", "b:1", "topic", "list"]), 2);
+    }
+}
