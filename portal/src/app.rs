@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::accounts::access_token::Signer;
 use crate::accounts::passwords::Passwords;
 use crate::config::{self, ServeConfig};
-use crate::db::idempotency;
+use crate::db::sweep;
 use crate::edge::rates::Rate;
 use crate::live::Live;
 use crate::mail::Mailer;
@@ -25,7 +25,7 @@ const DATABASE_CONNECTIONS: u32 = 12;
 /// Event streams at once, over all people.
 const EVENT_STREAMS: usize = 2_000;
 
-/// How often answers that are kept for retries are looked through.
+/// How often rows that nobody needs any more are looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(3600);
 
 /// The shared state; cheap to clone.
@@ -79,7 +79,7 @@ impl Rates {
             sign_ins: Rate::new(rates.failed_sign_ins, seconds(1)),
             guesses: Rate::new(10, seconds(20)),
             accounts: Rate::new(50, seconds(10)),
-            requests: Rate::new(rates.requests, Duration::from_millis(50)),
+            requests: Rate::new(rates.requests, Duration::from_millis(5)),
         }
     }
 }
@@ -105,15 +105,17 @@ pub async fn build(config: ServeConfig, stopping: CancellationToken) -> anyhow::
     Ok(Arc::new(AppState { config, pool, passwords, signer, mailer, live, rates, streams, stopping }))
 }
 
-/// Forgets kept answers that are too old to be asked for.
+/// Forgets rows that nobody needs any more.
 async fn sweep_forever(pool: PgPool, stopping: CancellationToken) {
     loop {
         tokio::select! {
             () = stopping.cancelled() => return,
             () = tokio::time::sleep(SWEEP_EVERY) => {}
         }
-        if let Err(error) = idempotency::sweep(&pool).await {
-            tracing::warn!("cannot sweep kept answers: {error}");
+        match sweep::all(&pool).await {
+            Ok(0) => {}
+            Ok(rows) => tracing::info!(rows, "forgot rows that nobody needs any more"),
+            Err(error) => tracing::warn!("cannot sweep: {error}"),
         }
     }
 }

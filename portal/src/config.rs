@@ -96,13 +96,13 @@ pub struct RatesConfig {
     pub seconds_per_sign_up: u32,
     /// Failed sign-ins at once; one more each second.
     pub failed_sign_ins: u32,
-    /// Requests to the JSON API at once; twenty more each second.
+    /// Requests to the JSON API at once; two hundred more each second.
     pub requests: u32,
 }
 
 impl Default for RatesConfig {
     fn default() -> Self {
-        RatesConfig { sign_ups: 60, seconds_per_sign_up: 10, failed_sign_ins: 100, requests: 600 }
+        RatesConfig { sign_ups: 60, seconds_per_sign_up: 10, failed_sign_ins: 100, requests: 2_000 }
     }
 }
 

@@ -12,18 +12,19 @@ function watch(address) {
   window.addEventListener("pagehide", () => source.close());
 }
 
-// The server sends contents that its own templates made, so they are escaped already. What a person is using
-// inside the element is left alone until it is done with.
+// The server sends contents that its own templates made, so they are escaped already. What was open stays open,
+// and who stood on a link or a button stands there again.
 function patch(id, html) {
   const element = document.getElementById(id);
   if (!element || element.dataset.html === html) return;
-  const busy = element.contains(document.activeElement) || element.querySelector("details[open]");
-  if (busy && !element.querySelector("[data-state]")) return;
+  const reachable = () => [...element.querySelectorAll("a, button, input, summary, [tabindex]")];
+  const stood = reachable().indexOf(document.activeElement);
   const open = [...element.querySelectorAll("details")].map((details) => details.open);
   element.innerHTML = html;
   element.dataset.html = html;
   element.querySelectorAll("details").forEach((details, index) => { details.open = open[index] ?? false; });
   prepare(element);
+  if (stood >= 0) reachable()[stood]?.focus({ preventScroll: true });
 }
 
 function prepare(root) {

@@ -90,14 +90,3 @@ pub async fn forget(executor: impl PgExecutor<'_>, user_id: Uuid, key: &str) -> 
         .await?;
     Ok(())
 }
-
-/// Forgets what is older than a day.
-pub async fn sweep(executor: impl PgExecutor<'_>) -> sqlx::Result<u64> {
-    let swept = sqlx::query!(
-        "DELETE FROM idempotency_keys WHERE created_at < now() - make_interval(secs => $1)",
-        KEPT_SECONDS
-    )
-    .execute(executor)
-    .await?;
-    Ok(swept.rows_affected())
-}

@@ -9,6 +9,7 @@ pub mod links;
 pub mod organisations;
 pub mod refresh;
 pub mod sessions;
+pub mod sweep;
 pub mod tokens;
 pub mod usage;
 pub mod users;
