@@ -19,7 +19,7 @@ use crate::db::clusters::{self, ClusterRow, Filter};
 use crate::db::sessions::{self, Kind};
 use crate::edge::address::ClientAddress;
 use crate::edge::errors::ProblemBody;
-use crate::edge::json::JsonBody;
+use crate::edge::json::UntypedJsonBody;
 use crate::edge::secret;
 use crate::problem::Problem;
 
@@ -43,7 +43,7 @@ pub async fn login_user(
     State(app): State<App>,
     address: ClientAddress,
     headers: HeaderMap,
-    JsonBody(request): JsonBody<LoginRequest>,
+    UntypedJsonBody(request): UntypedJsonBody<LoginRequest>,
 ) -> Result<Json<LegacyAnswer>, Problem> {
     let agent = person::agent(&headers);
     let proven =

@@ -21,10 +21,26 @@ impl<T: DeserializeOwned> FromRequest<App> for JsonBody<T> {
         if !kind.is_some_and(|kind| kind.eq_ignore_ascii_case("application/json")) {
             return Err(Problem::Http(StatusCode::UNSUPPORTED_MEDIA_TYPE));
         }
-        let body =
-            Bytes::from_request(request, &()).await.map_err(|rejection| Problem::Http(rejection.status()))?;
-        serde_json::from_slice(&body).map(JsonBody).map_err(|error| {
-            Problem::Malformed(format!("The body is not the JSON that is wanted here: {error}."))
-        })
+        read(request).await.map(JsonBody)
     }
+}
+
+/// A request's JSON body under any content type: published clients of upstream call theirs text/plain. Only for
+/// handlers that go by no cookie, so that a page of another site gains nothing by it.
+pub struct UntypedJsonBody<T>(pub T);
+
+impl<T: DeserializeOwned> FromRequest<App> for UntypedJsonBody<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &App) -> Result<Self, Problem> {
+        read(request).await.map(UntypedJsonBody)
+    }
+}
+
+async fn read<T: DeserializeOwned>(request: Request) -> Result<T, Problem> {
+    let body =
+        Bytes::from_request(request, &()).await.map_err(|rejection| Problem::Http(rejection.status()))?;
+    serde_json::from_slice(&body).map_err(|error| {
+        Problem::Malformed(format!("The body is not the JSON that is wanted here: {error}."))
+    })
 }
