@@ -75,8 +75,9 @@ pub struct Produce {
     /// What an acknowledgement means: read_uncommitted (the leader has it) or read_committed (all replicas have it)
     #[arg(long, value_enum, default_value_t = Level::ReadUncommitted)]
     isolation: Level,
-    /// Requests on their way at once for a partition; with more than 1, an error can let younger records in first
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    /// Requests on their way at once for a partition; a lost connection keeps the order with any number, but when the
+    /// cluster refuses one request, those behind it may be stored before it, unless this is 1
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=64))]
     in_flight: u16,
     /// How long to go on trying without a single acknowledgement
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
