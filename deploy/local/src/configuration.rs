@@ -30,6 +30,16 @@ struct Portal<'a> {
     region: &'a str,
     delete_grace_seconds: u64,
     mail: Mail<'a>,
+    rates: Rates,
+}
+
+/// Limits per client address. On loopback everybody has the same one, so they only bound the machine's own
+/// mistakes here.
+#[derive(Serialize)]
+struct Rates {
+    sign_ups: u32,
+    failed_sign_ins: u32,
+    requests: u32,
 }
 
 #[derive(Serialize)]
@@ -75,6 +85,11 @@ struct Gateway<'a> {
     database_url_file: &'a Path,
     table_file: &'a Path,
     name: &'a str,
+    // As with the portal's rates: one address for everybody.
+    max_half_open_per_address: u32,
+    max_connections_per_address: u32,
+    new_connections_per_second_per_address: u32,
+    new_connections_burst_per_address: u32,
 }
 
 /// Paths that the files name.
@@ -108,6 +123,7 @@ pub fn write(
         region: REGION,
         delete_grace_seconds: options.delete_grace_seconds,
         mail: Mail { kind: "outbox", directory: &state.path("outbox") },
+        rates: Rates { sign_ups: 10_000, failed_sign_ins: 10_000, requests: 100_000 },
     };
     let signer = Signer { database_url_file: &url("signer"), key_file: paths.sealing_key };
     let provisioner = Provisioner {
@@ -134,6 +150,10 @@ pub fn write(
         database_url_file: &url("gateway"),
         table_file: &state.path("gateway/routes.table"),
         name: "local",
+        max_half_open_per_address: 10_000,
+        max_connections_per_address: 100_000,
+        new_connections_per_second_per_address: 10_000,
+        new_connections_burst_per_address: 20_000,
     };
     write_one(state, "portal", &portal, walls.map(|walls| walls.portal))?;
     write_one(state, "signer", &signer, walls.map(|walls| walls.signer))?;
