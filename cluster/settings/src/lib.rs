@@ -154,11 +154,8 @@ mod tests {
 
     #[test]
     fn the_private_key_is_not_in_the_debug_text() {
-        let identity = Identity {
-            certificate_pem: "CERT".into(),
-            key_pem: "SECRET".into(),
-            client_ca_pem: "CA".into(),
-        };
+        let identity =
+            Identity { certificate_pem: "CERT".into(), key_pem: "SECRET".into(), client_ca_pem: "CA".into() };
         assert!(!format!("{identity:?}").contains("SECRET"));
     }
 }
