@@ -10,6 +10,7 @@ use e2e::tenant::Tenant;
 use e2e::wait::until;
 use fantoccini::Locator;
 use fluvio::Isolation;
+use serde_json::json;
 
 const DESKTOP: Look = Look { width: 1280, height: 900, dark: false };
 
@@ -108,17 +109,12 @@ async fn a_cluster_page_changes_state_without_being_loaded_again() -> anyhow::Re
         .for_element(Locator::Css("[data-state=running]"))
         .await?;
     page.client.execute("window.sameDocument = true", vec![]).await?;
-    // Killed twice in a row the cluster is away long enough to be seen.
-    let mut database = cloud.database().await?;
-    sqlx::query(
-        "UPDATE cluster_status SET state = 'degraded', reason = 'a test looks' WHERE cluster_id = $1::uuid",
-    )
-    .bind(&tenant.cluster.id)
-    .execute(&mut database)
-    .await?;
-    let changed = Locator::Css("[data-state=degraded], [data-state=running]");
-    page.client.wait().at_most(Duration::from_secs(20)).for_element(changed).await?;
-    // The provisioner says again what is, and the page follows.
+    // Deleted and brought back by command, while the page is only looked at.
+    let path = format!("/api/v1/clusters/{}", tenant.cluster.id);
+    tenant.person.api.delete(&path).await?.expect(202)?;
+    let gone = Locator::Css("[data-state=deleting], [data-state=deleted]");
+    page.client.wait().at_most(Duration::from_secs(20)).for_element(gone).await?;
+    tenant.person.api.post_json(&format!("{path}/undelete"), &json!({})).await?.expect(200)?;
     page.client
         .wait()
         .at_most(Duration::from_secs(30))

@@ -271,7 +271,8 @@ async fn clients_that_come_and_go_are_served_alike() -> anyhow::Result<()> {
     })
     .await?;
     assert_eq!(found, 10);
-    let send = producer(&client, "visits").await?.send(RecordKey::NULL, "last").await?;
+    let last = producer(&client, "visits").await?;
+    let send = last.send(RecordKey::NULL, "last").await?;
     within("the last", stream::STEP_WITHIN, send.wait()).await?;
     Ok(())
 }
