@@ -8,6 +8,7 @@
 //! named by topic, incarnation and number, so that a topic made again under an old name starts empty.
 
 mod assign;
+mod compressed;
 pub mod consumers;
 mod fetch_offsets;
 mod kept;
@@ -111,7 +112,7 @@ impl Spu {
         spu.replicas.remember_folders(spu.store.0.list().await?);
         if let Err(error) = spu.apply_view().await {
             // What is kept is served all the same; the SC is told when it has been kept again.
-            error!(%error, "cannot keep the assignments on disk");
+            error!(%error, "cannot apply the assignments kept on disk");
         }
         Ok(Arc::new(spu))
     }
@@ -156,19 +157,16 @@ impl Spu {
         let mut policy = self.policy.clone();
         // Once more, since something may have changed after the start: applying twice changes nothing.
         loop {
-            if let Err(error) = self.apply_view().await {
-                // Not told to the SC, since a restart would serve less than it was told.
-                error!(%error, "cannot keep the assignments on disk; trying again");
-                tokio::select! {
-                    () = self.stop.cancelled() => return,
-                    () = sleep(RETRY) => continue,
-                }
+            let applied = self.apply_view().await;
+            if let Err(error) = &applied {
+                error!(%error, "the SC's word is not followed in all yet; trying again");
             }
             tokio::select! {
                 () = self.stop.cancelled() => return,
                 () = changed(&mut views) => {}
                 // The settings say which id this SPU has, and what an acknowledgement means.
                 () = changed(&mut policy) => self.follow_settings(),
+                () = sleep(RETRY), if applied.is_err() => {}
             }
         }
     }

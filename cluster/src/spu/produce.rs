@@ -7,6 +7,7 @@ use cluster_storage::batch::{self, Batch, BatchError, Codec, Limits};
 use cluster_storage::{AppendError, Appended, Partition, Ticket};
 use tokio::time::{Instant, timeout_at};
 
+use super::compressed::{self, Refused};
 use super::turns::Turn;
 use super::{Replica, Spu, changed};
 use crate::connection::Close;
@@ -116,6 +117,7 @@ impl Spu {
             }
             batch.check_records().map_err(refused_batch)?;
         }
+        let batches = check_compressed(batches).await?;
         let n_records = batches.iter().map(|batch: &Batch| batch.header().records()).sum();
         let key = &replica.assignment.key;
         let ticket = log.enqueue(batches).await.map_err(|error| refused_append(error, key))?;
@@ -143,6 +145,24 @@ impl Spu {
         let policy = self.policy.borrow();
         let bytes = policy.as_ref().map_or(0, |policy| policy.settings.limits.message_bytes);
         usize::try_from(bytes).unwrap_or(usize::MAX)
+    }
+}
+
+/// Looks into compressed batches, off the threads that serve everybody.
+async fn check_compressed(batches: Vec<Batch>) -> Result<Vec<Batch>, ErrorCode> {
+    if batches.iter().all(|batch| batch.header().codec() == Codec::None) {
+        return Ok(batches);
+    }
+    let look = move || batches.iter().try_for_each(compressed::check).map(|()| batches);
+    match tokio::task::spawn_blocking(look).await {
+        Ok(Ok(batches)) => Ok(batches),
+        Ok(Err(Refused::TooLarge)) => Err(ErrorCode::MessageTooLarge),
+        Ok(Err(Refused::NotItsCodec)) => Err(ErrorCode::CompressionError),
+        Ok(Err(refused @ Refused::Records(_))) => Err(ErrorCode::Other(refused.to_string())),
+        Err(fault) => {
+            tracing::error!(%fault, "a compressed batch could not be looked at");
+            Err(ErrorCode::CompressionError)
+        }
     }
 }
 

@@ -10,13 +10,12 @@ use crate::problem::Problem;
 
 #[derive(Template)]
 #[template(path = "landing.html")]
-struct Landing<'a> {
+struct Landing {
     frame: Frame,
-    public_url: &'a str,
 }
 
 /// `GET /`.
 pub async fn show(State(app): State<App>, visitor: Visitor) -> Result<Response, Problem> {
-    let page = super::page(&Landing { frame: visitor.frame(&app), public_url: &app.config.public_url })?;
+    let page = super::page(&Landing { frame: visitor.frame(&app) })?;
     Ok(visitor.receive(&app, page))
 }
