@@ -15,10 +15,21 @@ use crate::link::{Assignment, PartitionKey, View};
 /// Partitions opened at a time: recovery reads the disk.
 const OPENED_AT_ONCE: usize = 4;
 
+/// Why the SC is not told yet that its word is followed; what could be done is done all the same.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unapplied {
+    /// A restart would serve less than the SC was told.
+    #[error("cannot keep the assignments on disk: {0}")]
+    Kept(#[from] io::Error),
+    /// Once told, the SC forgets a deleted topic, and nobody would ever remove what is left of it.
+    #[error("{0} deleted partitions are still on disk")]
+    Removed(usize),
+}
+
 impl Spu {
     /// Applies the link's view: keeps it, closes what is no longer assigned, opens what is new, removes what
     /// the SC says was deleted, and tells the SC when all that is done. Applied twice it changes nothing.
-    pub(super) async fn apply_view(&self) -> io::Result<()> {
+    pub(super) async fn apply_view(&self) -> Result<(), Unapplied> {
         let _one_at_a_time = self.applying.lock().await;
         let view = Arc::clone(&self.link.view().borrow());
         let kept = kept::save(&self.folder, view.assignments.values().cloned().collect()).await;
@@ -30,11 +41,14 @@ impl Spu {
         for replica in gone.iter().filter(|old| !view.retired.contains(&old.assignment.topic_id)) {
             replica.close().await;
         }
-        self.remove_retired(&view, &gone).await;
+        let n_left = self.remove_retired(&view, &gone).await;
         for replica in self.replicas.all() {
             self.link.report(replica.report());
         }
         kept?;
+        if n_left > 0 {
+            return Err(Unapplied::Removed(n_left));
+        }
         self.link.applied_view(view.revision);
         Ok(())
     }
@@ -106,8 +120,10 @@ impl Spu {
         }
     }
 
-    /// Removes the data of deleted incarnations: nothing else is ever removed.
-    async fn remove_retired(&self, view: &View, gone: &[Arc<Replica>]) {
+    /// Removes the data of deleted incarnations: nothing else is ever removed. Says how many partitions could
+    /// not be.
+    async fn remove_retired(&self, view: &View, gone: &[Arc<Replica>]) -> usize {
+        let mut n_left = 0;
         for folder in self.replicas.folders() {
             let retired = Replica::incarnation_of(&folder).is_some_and(|id| view.retired.contains(&id));
             if retired {
@@ -115,27 +131,31 @@ impl Spu {
                     .iter()
                     .find(|old| Replica::folder_of(&old.assignment).as_ref() == Some(&folder))
                     .and_then(|old| old.log.as_ref().ok());
-                self.remove(&folder, open.cloned()).await;
+                match self.remove(&folder, open).await {
+                    Ok(()) => {
+                        info!(%folder, "removed a deleted partition");
+                        self.replicas.forget_folder(&folder);
+                    }
+                    Err(error) => {
+                        warn!(%folder, %error, "cannot remove a deleted partition yet");
+                        n_left += 1;
+                    }
+                }
             }
         }
+        n_left
     }
 
-    async fn remove(&self, folder: &PartitionName, open: Option<cluster_storage::Partition>) {
-        let log = match open {
-            Some(log) => Ok(log),
-            None => self.store.0.open(folder, cluster_storage::Config::default()).await,
-        };
-        let removed = match log {
-            Ok(log) => log.delete().await,
-            Err(error) => Err(error),
-        };
-        match removed {
-            Ok(()) => {
-                info!(%folder, "removed a deleted partition");
-                self.replicas.forget_folder(folder);
-            }
-            Err(error) => warn!(%folder, %error, "cannot remove a deleted partition"),
+    async fn remove(
+        &self,
+        folder: &PartitionName,
+        open: Option<&cluster_storage::Partition>,
+    ) -> Result<(), cluster_storage::OpenError> {
+        if let Some(log) = open {
+            log.delete().await?;
         }
+        // Also after that: a log which was closed already removes nothing by itself.
+        self.store.0.remove(folder).await
     }
 }
 

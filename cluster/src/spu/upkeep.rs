@@ -58,7 +58,7 @@ impl Spu {
             .filter(|replica| replica.log.as_ref().is_ok_and(|log| log.state() == State::Open));
         self.replicas.replace(usable.collect());
         if let Err(error) = self.apply_view().await {
-            warn!(%error, "cannot keep the assignments on disk");
+            warn!(%error, "the SC's word is not followed in all yet");
         }
     }
 }

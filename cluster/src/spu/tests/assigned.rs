@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
+use tokio::time::timeout;
+
 use super::fixture::{Controller, SliceSeen, Unit, assignment, batch, numbers, produced, stream_fetch};
-use crate::connection::tests::fixture::{Cluster, request};
+use crate::connection::tests::fixture::{Cluster, DEADLINE, request};
 use crate::sc::topic::TopicOptions;
 
 fn folders(root: &Path) -> usize {
@@ -47,6 +49,34 @@ async fn a_deleted_topic_ends_its_streams_and_its_files() {
     // Told twice, nothing changes.
     controller.put(again, &[1]).await;
     assert_eq!(produced(&mut client, "numbers", &[(0, &batch(&["b"]))]).await, [(0, 0, 1)]);
+}
+
+#[tokio::test]
+async fn a_deletion_is_confirmed_only_when_nothing_is_left_of_it() {
+    let (folder, cluster) = (tempfile::tempdir().unwrap(), Cluster::new());
+    let listener = Controller::listen(folder.path());
+    let unit = Unit::with_numbers(folder.path(), &cluster).await;
+    let mut controller = Controller::accept(&listener).await;
+    controller.put(numbers(), &[]).await;
+    assert_eq!(folders(folder.path()), 3);
+    // A file where the first partition's folder has to go: the disk refuses, whoever asks.
+    let topic_id = numbers()[0].topic_id.simple().to_string();
+    let partition = |suffix: &str| folder.path().join(format!("main-0/log/numbers-{topic_id}-{suffix}"));
+    std::fs::write(partition("0.deleted"), b"in the way").unwrap();
+    controller.tell(numbers().split_off(2), &[1]).await;
+    let tried = async {
+        // Removed behind the first, so by then the first was refused.
+        while partition("1").exists() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(DEADLINE, tried).await.unwrap();
+    assert!(partition("0").exists());
+    std::fs::remove_file(partition("0.deleted")).unwrap();
+    controller.applied().await;
+    assert!(!partition("0").exists(), "confirmed, and still there");
+    assert_eq!(folders(folder.path()), 1);
+    drop(unit);
 }
 
 #[tokio::test]

@@ -140,6 +140,12 @@ impl Controller {
 
     /// Sends a whole view and waits until it is in force.
     pub(super) async fn put(&mut self, assigned: Vec<Assignment>, retired: &[u128]) {
+        self.tell(assigned, retired).await;
+        self.applied().await;
+    }
+
+    /// Sends a whole view.
+    pub(super) async fn tell(&mut self, assigned: Vec<Assignment>, retired: &[u128]) {
         self.revision += 1;
         let topics_made =
             assigned.iter().map(|assignment| (assignment.key.topic.clone(), assignment.topic_id)).collect();
@@ -152,6 +158,10 @@ impl Controller {
             ..ViewChange::default()
         };
         self.send(&FromSc::View(change)).await;
+    }
+
+    /// Waits until the view that was sent last is confirmed.
+    pub(super) async fn applied(&mut self) {
         loop {
             if matches!(self.next().await, FromSpu::ViewApplied(revision) if revision == self.revision) {
                 return;
