@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use fluvio::consumer::ConsumerConfigExtBuilder;
 use fluvio::metadata::topic::TopicSpec;
-use fluvio::{Fluvio, FluvioClusterConfig, Offset, RecordKey, TopicProducerConfigBuilder};
+use fluvio::{Fluvio, FluvioClusterConfig, Isolation, Offset, RecordKey, TopicProducerConfigBuilder};
 use futures_util::StreamExt;
 use tokio::runtime::Handle;
 
@@ -38,7 +38,8 @@ pub async fn run(
     config.linger(Duration::ZERO);
     let producer = stream::producer_with(&writer, topic, config).await?;
     let mut config = ConsumerConfigExtBuilder::default();
-    config.topic(topic).partition(0).offset_start(Offset::beginning());
+    // Only what is on disk is shown: the figure is of durable records.
+    config.topic(topic).partition(0).offset_start(Offset::beginning()).isolation(Isolation::ReadCommitted);
     let mut records =
         within("a consumer", stream::STEP_WITHIN, reader.consumer_with_config(config.build()?)).await?;
     // Both ends have spoken once before the clock runs.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use e2e::cloud::Cloud;
 use e2e::floor;
+use e2e::processes::Process;
 use e2e::stream;
 use e2e::tenant::Tenant;
 use e2e::wait::within;
@@ -28,6 +29,7 @@ pub async fn measure(cloud: &Cloud, tenant: &Tenant, runs: usize, report: &mut R
     let kafka = Kafka::start()?;
     let (mut produced, mut consumed, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
     let (mut fsync, mut their_reads) = (Vec::new(), Vec::new());
+    let (mut producing, mut consuming) = (Shares::default(), Shares::default());
     for run in 0..runs {
         fsync.push(floor::at(&floor::fsync(cloud.state(), 500)?, 0.5).as_secs_f64() * 1e3);
         let topic = format!("bulk-{run}");
@@ -36,9 +38,11 @@ pub async fn measure(cloud: &Cloud, tenant: &Tenant, runs: usize, report: &mut R
             theirs.push(kafka.produce(&topic)?);
             their_reads.push(kafka.consume(&topic)?);
         }
-        let (produce, consume) = ours(tenant, &topic).await?;
-        produced.push(produce);
-        consumed.push(consume);
+        let ours = ours(cloud, tenant, &topic).await?;
+        produced.push(RECORDS as f64 / ours.produced.took);
+        consumed.push((RECORDS * RECORD_BYTES) as f64 / ours.consumed.took / 1e6);
+        producing.note(&ours.produced);
+        consuming.note(&ours.consumed);
         if run % 2 == 0 {
             theirs.push(kafka.produce(&topic)?);
             their_reads.push(kafka.consume(&topic)?);
@@ -46,7 +50,7 @@ pub async fn measure(cloud: &Cloud, tenant: &Tenant, runs: usize, report: &mut R
     }
     let path = "published Rust client, mutual TLS, through the gateway, fsynced";
     let peer = median(&theirs);
-    report.add(
+    report.add(with_shares(
         Figure::of(
             &format!("produce 1 KiB records in batches of 500 kB, {path}"),
             "records/s",
@@ -57,8 +61,9 @@ pub async fn measure(cloud: &Cloud, tenant: &Tenant, runs: usize, report: &mut R
         .hard_floor(peer)
         .beside("peer: Kafka 4.1.0 over TLS, flushing each batch (records/s)", peer)
         .beside("floor: append 1 KiB and fdatasync, p50 (ms)", median(&fsync)),
-    );
-    report.add(
+        &producing,
+    ));
+    report.add(with_shares(
         Figure::of(
             "consume them, same client and path, every record compared",
             "MB/s",
@@ -67,8 +72,73 @@ pub async fn measure(cloud: &Cloud, tenant: &Tenant, runs: usize, report: &mut R
         )
         .target(250.0)
         .beside("peer: Kafka 4.1.0 over TLS (MB/s)", median(&their_reads)),
-    );
+        &consuming,
+    ));
     Ok(())
+}
+
+/// One stretch of work: how long it took, and the processor time of each who took part, in seconds.
+struct Stretch {
+    took: f64,
+    client: f64,
+    gateway: f64,
+    cluster: f64,
+}
+
+/// Both stretches of one run.
+struct Run {
+    produced: Stretch,
+    consumed: Stretch,
+}
+
+/// Where the processor's time goes, in percent of one core while the stretch lasts; two cores are all there is.
+#[derive(Default)]
+struct Shares {
+    client: Vec<f64>,
+    gateway: Vec<f64>,
+    cluster: Vec<f64>,
+}
+
+impl Shares {
+    fn note(&mut self, stretch: &Stretch) {
+        self.client.push(stretch.client / stretch.took * 100.0);
+        self.gateway.push(stretch.gateway / stretch.took * 100.0);
+        self.cluster.push(stretch.cluster / stretch.took * 100.0);
+    }
+}
+
+fn with_shares(figure: Figure, shares: &Shares) -> Figure {
+    figure
+        .beside("the client's share of a core (%)", median(&shares.client))
+        .beside("the gateway's (%)", median(&shares.gateway))
+        .beside("the cluster's (%)", median(&shares.cluster))
+}
+
+/// Processor time so far of client, gateway and cluster.
+struct Clock {
+    begun: Instant,
+    used: [f64; 3],
+}
+
+impl Clock {
+    fn start(cloud: &Cloud, tenant: &Tenant) -> anyhow::Result<Clock> {
+        Ok(Clock { used: Clock::look(cloud, tenant)?, begun: Instant::now() })
+    }
+
+    fn look(cloud: &Cloud, tenant: &Tenant) -> anyhow::Result<[f64; 3]> {
+        let own = Process { pid: i32::try_from(std::process::id())?, arguments: Vec::new() };
+        let sum = |all: Vec<Process>| -> anyhow::Result<f64> {
+            Ok(all.iter().map(Process::processor_time).sum::<anyhow::Result<Duration>>()?.as_secs_f64())
+        };
+        Ok([sum(vec![own])?, sum(cloud.program("gateway"))?, sum(cloud.cluster(&tenant.cluster.id))?])
+    }
+
+    fn stop(self, cloud: &Cloud, tenant: &Tenant) -> anyhow::Result<Stretch> {
+        let took = self.begun.elapsed().as_secs_f64();
+        let now = Clock::look(cloud, tenant)?;
+        let [client, gateway, cluster] = [0, 1, 2].map(|who| now[who] - self.used[who]);
+        Ok(Stretch { took, client, gateway, cluster })
+    }
 }
 
 /// Blocks that were never written are slow on thin disks, for whoever comes first.
@@ -97,8 +167,8 @@ fn value(number: usize) -> Vec<u8> {
     value
 }
 
-/// Records a second in, megabytes a second out.
-async fn ours(tenant: &Tenant, topic: &str) -> anyhow::Result<(f64, f64)> {
+/// All records in, then all out.
+async fn ours(cloud: &Cloud, tenant: &Tenant, topic: &str) -> anyhow::Result<Run> {
     let values: Vec<Vec<u8>> = (0..RECORDS).map(value).collect();
     let client = Fluvio::connect_with_config(&tenant.profile()?).await?;
     let admin = client.admin().await;
@@ -107,7 +177,7 @@ async fn ours(tenant: &Tenant, topic: &str) -> anyhow::Result<(f64, f64)> {
     config.batch_size(BATCH_BYTES).linger(Duration::from_millis(10));
     let producer = stream::producer_with(&client, topic, config).await?;
     let sending = values.clone();
-    let begun = Instant::now();
+    let clock = Clock::start(cloud, tenant)?;
     let work = async {
         let mut last = None;
         for value in sending {
@@ -119,13 +189,13 @@ async fn ours(tenant: &Tenant, topic: &str) -> anyhow::Result<(f64, f64)> {
         anyhow::Ok(())
     };
     within("all is acknowledged", RUN_WITHIN, work).await?;
-    let produced = RECORDS as f64 / begun.elapsed().as_secs_f64();
+    let produced = clock.stop(cloud, tenant)?;
 
     let reader = Fluvio::connect_with_config(&tenant.profile()?).await?;
     let mut config = ConsumerConfigExtBuilder::default();
     config.topic(topic).partition(0).offset_start(Offset::beginning()).max_bytes(8 << 20);
     let config = config.build()?;
-    let begun = Instant::now();
+    let clock = Clock::start(cloud, tenant)?;
     let work = async {
         let mut records = reader.consumer_with_config(config).await?;
         let mut found = Vec::with_capacity(RECORDS);
@@ -136,7 +206,7 @@ async fn ours(tenant: &Tenant, topic: &str) -> anyhow::Result<(f64, f64)> {
         anyhow::Ok(found)
     };
     let found = within("all is consumed", RUN_WITHIN, work).await?;
-    let consumed = (RECORDS * RECORD_BYTES) as f64 / begun.elapsed().as_secs_f64() / 1e6;
+    let consumed = clock.stop(cloud, tenant)?;
     for (number, (record, value)) in found.iter().zip(&values).enumerate() {
         ensure!(
             usize::try_from(record.offset())? == number && record.value() == value,
@@ -144,5 +214,5 @@ async fn ours(tenant: &Tenant, topic: &str) -> anyhow::Result<(f64, f64)> {
         );
     }
     within("deleted", stream::STEP_WITHIN, admin.delete::<TopicSpec>(topic.to_string())).await?;
-    Ok((produced, consumed))
+    Ok(Run { produced, consumed })
 }
