@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cluster_storage::{OpenError, Store};
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, Semaphore, watch};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -43,6 +43,9 @@ use consumers::Consumers;
 
 /// Pause before a view that the disk did not take is tried again.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// Large compressed batches opened at a time.
+const OPENING: usize = 2;
 
 /// What an SPU is started with.
 #[derive(Debug)]
@@ -77,6 +80,8 @@ pub struct Spu {
     stop: CancellationToken,
     /// Views are applied one at a time.
     applying: Mutex<()>,
+    /// Large batches that are opened at a time: each takes a core and up to a codec's window of memory.
+    opening: Arc<Semaphore>,
 }
 
 /// The store has no `Debug` of its own.
@@ -107,6 +112,7 @@ impl Spu {
             usage,
             stop,
             applying: Mutex::default(),
+            opening: Arc::new(Semaphore::new(OPENING)),
         };
         spu.follow_settings();
         spu.replicas.remember_folders(spu.store.0.list().await?);

@@ -1,5 +1,6 @@
 //! Produce: checks what came, stores it in order, and answers when it is durable.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,15 +8,16 @@ use cluster_storage::batch::{self, Batch, BatchError, Codec, Limits};
 use cluster_storage::{AppendError, Appended, Partition, Ticket};
 use tokio::time::{Instant, timeout_at};
 
-use super::compressed::{self, Refused};
+use super::compressed::{Allowance, Refused};
 use super::turns::Turn;
 use super::{Replica, Spu, changed};
 use crate::connection::Close;
 use crate::link::PartitionKey;
 use crate::sc::topic::Compression;
+use crate::usage::Usage;
 use crate::wire::schema::{ReplicaKey, RequestKind};
 use crate::wire::{
-    Acks, ErrorCode, Frame, Header, ProduceEntry, ProduceRequest, ProducedEntry, produce_response,
+    Acks, ErrorCode, Frame, Header, ProduceEntry, ProduceRequest, ProducedEntry, guarded, produce_response,
 };
 
 /// Batches in one entry; clients send one.
@@ -23,6 +25,13 @@ const BATCHES_IN_ENTRY: usize = 4096;
 
 /// A disk that does not answer for this long is an error to the producer, whose own patience is a minute.
 const DISK_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Compressed bytes of an entry that are tried where the request is handled; opening them costs less than
+/// another thread does.
+const OPENED_AT_ONCE: usize = 4 << 10;
+
+/// How long a large batch waits for its turn to be opened.
+const OPENING_PATIENCE: Duration = Duration::from_secs(30);
 
 /// An entry on its way.
 struct Queued {
@@ -46,12 +55,13 @@ impl Spu {
     ) -> Result<Frame, Close> {
         let deadline = Instant::now() + request.timeout;
         let next = turn.come().await;
+        let mut allowance = Allowance::default();
         let mut topics = Vec::with_capacity(request.topics.len());
         for topic in request.topics {
             let mut entries = Vec::with_capacity(topic.entries.len());
             for entry in topic.entries {
                 let partition = entry.partition;
-                entries.push((partition, self.queue(&topic.name, entry).await));
+                entries.push((partition, self.queue(&topic.name, entry, &mut allowance).await));
             }
             topics.push((topic.name, entries));
         }
@@ -101,7 +111,12 @@ impl Spu {
     }
 
     /// Checks one entry and puts it into its partition's queue.
-    async fn queue(&self, topic: &str, entry: ProduceEntry) -> Result<Queued, ErrorCode> {
+    async fn queue(
+        &self,
+        topic: &str,
+        entry: ProduceEntry,
+        allowance: &mut Allowance,
+    ) -> Result<Queued, ErrorCode> {
         let not_leader = ErrorCode::NotLeaderForPartition;
         let (replica, log) = self.replicas.leader(topic, entry.partition, not_leader)?;
         if replica.assignment.options.system {
@@ -117,11 +132,48 @@ impl Spu {
             }
             batch.check_records().map_err(refused_batch)?;
         }
-        let batches = check_compressed(batches).await?;
+        let batches = self.look_into(batches, allowance).await?;
         let n_records = batches.iter().map(|batch: &Batch| batch.header().records()).sum();
         let key = &replica.assignment.key;
         let ticket = log.enqueue(batches).await.map_err(|error| refused_append(error, key))?;
         Ok(Queued { replica, log, ticket, n_records, n_bytes })
+    }
+
+    /// Looks into compressed batches: off the threads that serve everybody unless there is little to open.
+    async fn look_into(
+        &self,
+        batches: Vec<Batch>,
+        allowance: &mut Allowance,
+    ) -> Result<Vec<Batch>, ErrorCode> {
+        let closed: Vec<usize> = batches
+            .iter()
+            .filter(|batch| batch.header().codec() != Codec::None)
+            .map(|batch| batch.payload().len())
+            .collect();
+        if closed.is_empty() {
+            return Ok(batches);
+        }
+        if closed.iter().sum::<usize>() <= OPENED_AT_ONCE {
+            match guarded_look(&self.usage, || allowance.check_at_once(&batches)) {
+                Err(Refused::TooLarge(_)) => {}
+                looked => return looked.map(|()| batches).map_err(refused_compressed),
+            }
+        }
+        let place = Arc::clone(&self.opening).acquire_owned();
+        let place = timeout_at(Instant::now() + OPENING_PATIENCE, place).await;
+        let place = place.map_err(|_| timed_out(OPENING_PATIENCE))?;
+        let (usage, mut left) = (Arc::clone(&self.usage), *allowance);
+        let look = move || {
+            // Held until the work is done, also when nobody waits for it any more.
+            let _place = place;
+            let looked = guarded_look(&usage, || left.check(&batches));
+            (looked, left, batches)
+        };
+        // It cannot panic, so this fails only when the process ends.
+        let looked = tokio::task::spawn_blocking(look).await;
+        let (looked, left, batches) = looked.map_err(|_| ErrorCode::NotLeaderForPartition)?;
+        *allowance = left;
+        looked.map(|()| batches).map_err(refused_compressed)
     }
 
     async fn finish(&self, queued: Queued, acks: Acks, asked: Duration, deadline: Instant) -> Outcome {
@@ -148,24 +200,6 @@ impl Spu {
     }
 }
 
-/// Looks into compressed batches, off the threads that serve everybody.
-async fn check_compressed(batches: Vec<Batch>) -> Result<Vec<Batch>, ErrorCode> {
-    if batches.iter().all(|batch| batch.header().codec() == Codec::None) {
-        return Ok(batches);
-    }
-    let look = move || batches.iter().try_for_each(compressed::check).map(|()| batches);
-    match tokio::task::spawn_blocking(look).await {
-        Ok(Ok(batches)) => Ok(batches),
-        Ok(Err(Refused::TooLarge)) => Err(ErrorCode::MessageTooLarge),
-        Ok(Err(Refused::NotItsCodec)) => Err(ErrorCode::CompressionError),
-        Ok(Err(refused @ Refused::Records(_))) => Err(ErrorCode::Other(refused.to_string())),
-        Err(fault) => {
-            tracing::error!(%fault, "a compressed batch could not be looked at");
-            Err(ErrorCode::CompressionError)
-        }
-    }
-}
-
 /// Returns when everything before `offset` is committed.
 async fn committed(log: &Partition, offset: i64) {
     let mut high_watermark = log.watch_hw();
@@ -188,6 +222,20 @@ fn accepts(topic: Compression, batch: Codec) -> bool {
         Compression::Snappy => batch == Codec::Snappy,
         Compression::Lz4 => batch == Codec::Lz4,
         Compression::Zstd => batch == Codec::Zstd,
+    }
+}
+
+/// The decoders meet bytes made to break them: one that panics is a decoder that refused.
+fn guarded_look(usage: &Usage, look: impl FnOnce() -> Result<(), Refused>) -> Result<(), Refused> {
+    guarded(usage, || Ok::<_, Infallible>(look())).unwrap_or(Err(Refused::NotItsCodec))
+}
+
+fn refused_compressed(refused: Refused) -> ErrorCode {
+    tracing::debug!(%refused, "a compressed batch was refused");
+    match refused {
+        Refused::NotItsCodec => ErrorCode::CompressionError,
+        Refused::TooLarge(_) => ErrorCode::MessageTooLarge,
+        Refused::Records(_) => ErrorCode::Other(format!("the records were refused: {refused}")),
     }
 }
 

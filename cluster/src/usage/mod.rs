@@ -48,7 +48,7 @@ pub struct Usage {
     pub requests: Counter,
     /// Requests that were answered with an error or ended their connection.
     pub request_errors: Counter,
-    /// Panics of the schema crates on a client's bytes, each contained to its connection.
+    /// Panics of the schema crates and the decompressors on a client's bytes, each contained to its connection.
     pub decode_panics: Counter,
     /// Consumer streams open now.
     pub streams: Counter,

@@ -6,6 +6,7 @@ use tokio::time::timeout;
 use super::fixture::{Unit, assignment, batch, entries_of, produce, produced, string};
 use crate::connection::tests::fixture::{Cluster, DEADLINE, request};
 use crate::sc::topic::{Compression, TopicOptions};
+use crate::spu::compressed::tests::zstd_bomb;
 
 #[tokio::test]
 async fn entries_of_one_partition_are_stored_in_order_and_answered_one_by_one() {
@@ -50,6 +51,48 @@ async fn pipelined_requests_are_stored_in_the_order_of_arrival() {
             (0..300).filter(|n| n % 2 == partition).map(|n: u32| n.to_string()).collect();
         assert_eq!(values, expected);
     }
+}
+
+#[tokio::test]
+async fn compressed_batches_are_looked_into_and_stored_as_they_came() {
+    use fluvio_compression::Compression::{Gzip, Lz4, Snappy, Zstd};
+    let (folder, cluster) = (tempfile::tempdir().unwrap(), Cluster::new());
+    let unit = Unit::with_numbers(folder.path(), &cluster).await;
+    let mut client = unit.client(&cluster).await;
+    let packed = |number: u8, payload: &[u8]| {
+        let mut bytes = batch(&["hello"])[..61 - 4].to_vec();
+        bytes.extend(payload);
+        let length = u32::try_from(bytes.len() - 12).unwrap();
+        resealed(bytes, |batch| {
+            batch[8..12].copy_from_slice(&length.to_be_bytes());
+            batch[22] = number;
+        })
+    };
+    let mut next = 0;
+    // Few bytes that are opened at once, and many that are not.
+    for value in ["hello".to_owned(), "x".repeat(300_000)] {
+        let plain = batch(&[&value])[57..].to_vec();
+        for (number, codec) in [(1, Gzip), (2, Snappy), (3, Lz4), (4, Zstd)] {
+            let payload = codec.compress(&plain).unwrap();
+            let good = packed(number, &payload);
+            assert_eq!(produced(&mut client, "numbers", &[(0, &good)]).await, [(0, 0, next)], "{codec}");
+            for (what, bad, code) in [
+                ("not of its codec", packed(number, &plain), 9000),
+                ("cut", packed(number, &payload[..payload.len() / 2]), 9000),
+                ("a record missing", packed(number, &codec.compress(&plain[..plain.len() - 1]).unwrap()), 2),
+            ] {
+                let answered = produced(&mut client, "numbers", &[(0, &bad)]).await[0].1;
+                assert!(answered == code || (what == "cut" && answered == 2), "{codec} {what}: {answered}");
+            }
+            let log = unit.spu.replicas().get("numbers", 0).unwrap().log.clone().unwrap();
+            let slice = log.read(next, 1 << 22, cluster_storage::Isolation::Uncommitted).await.unwrap();
+            assert_eq!(slice.bytes[16..], good[16..], "{codec}: stored as it came");
+            next += 1;
+        }
+    }
+    let bomb = packed(4, &zstd_bomb(32_768));
+    assert_eq!(produced(&mut client, "numbers", &[(0, &bomb)]).await[0].1, 10);
+    assert_eq!(unit.server.usage.decode_panics.get(), 0);
 }
 
 /// The batch with something in it changed, and its checksum made right again.

@@ -20,7 +20,7 @@
 
 mod records;
 
-pub use records::check_records;
+pub use records::{RecordsError, check_records, read_records};
 
 use bytes::Bytes;
 
@@ -221,8 +221,8 @@ impl Batch {
     }
 
     /// Walks the records of an uncompressed batch and refuses one whose inner lengths or count lie. A
-    /// compressed one is stored as it came: to look inside, decompress [`Batch::payload`] under a cap and
-    /// call [`check_records`].
+    /// compressed one is not looked into here: decompress [`Batch::payload`] under a cap into
+    /// [`read_records`].
     pub fn check_records(&self) -> Result<(), BatchError> {
         match self.header.codec() {
             Codec::None => check_records(self.payload(), self.header.last_offset_delta),
