@@ -173,7 +173,7 @@ async fn records_that_lie_about_themselves_are_refused_and_never_stored() -> any
 async fn a_batch_written_by_hand_is_read_by_the_published_client() -> anyhow::Result<()> {
     let tenant = with_records("by-hand").await?;
     let mut stream = spu(&tenant)?;
-    let batch = wire::batch(0, 2, &wire::records(&[wire::record(b"first"), second_record(b"second")]));
+    let batch = wire::batch(0, 2, &wire::records(&[wire::record(b"first"), wire::record_at(1, b"second")]));
     wire::send(&mut stream, &wire::produce(9, "by-hand", 0, &batch))?;
     let (correlation, body) = wire::receive(&mut stream)?.expect("an answer");
     assert_eq!((correlation, wire::produce_outcome(&body)?), (9, (0, Some(3))));
@@ -181,12 +181,6 @@ async fn a_batch_written_by_hand_is_read_by_the_published_client() -> anyhow::Re
     assert_eq!(records.len(), 5);
     assert_eq!((records[3].value.as_slice(), records[4].value.as_slice()), (&b"first"[..], &b"second"[..]));
     Ok(())
-}
-
-fn second_record(value: &[u8]) -> Vec<u8> {
-    let length = i64::try_from(value.len()).unwrap_or(0);
-    let inner = Bytes::default().u8(0).varint(0).varint(1).u8(0).varint(length).raw(value).varint(0).0;
-    Bytes::default().varint(i64::try_from(inner.len()).unwrap_or(0)).raw(&inner).0
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

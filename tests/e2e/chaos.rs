@@ -4,21 +4,11 @@ use e2e::cloud::Cloud;
 use e2e::oracle::Load;
 use e2e::person::Person;
 use e2e::processes::Process;
-use e2e::stream::{create_topic, produce, producer, read_all, whole_flow};
+use e2e::stream::{create_topic, produce, producer, read_all, works_again};
 use e2e::tenant::Tenant;
 use e2e::visitor::Visitor;
 use e2e::wait::until;
 use fluvio::Isolation;
-
-/// The published client's whole way, as soon as it works again.
-async fn works_again(tenant: &Tenant, topic: &str) -> anyhow::Result<()> {
-    let mut attempt = 0;
-    until(&format!("the client works again ({topic})"), Duration::from_secs(60), async || {
-        attempt += 1;
-        whole_flow(tenant, &format!("{topic}-{attempt}")).await.map(Some)
-    })
-    .await
-}
 
 /// A newcomer's whole way: every program is needed for it.
 async fn a_newcomer_is_served(cloud: &Cloud) -> anyhow::Result<()> {

@@ -8,6 +8,7 @@ mod browser; // sign-up to consume in Chromium, with a picture of every page
 mod chaos; // kill -9 of each program under load, and of the machine's one process
 mod command_line; // `fluvio` and `fluvio cloud …` as a person types them
 mod isolation; // five tenants, every ordered pair, on every way in
+mod kills; // kill -9 of a cluster at any moment, many times
 mod limits; // quotas, floods, and the others who must not notice
 mod main_job; // sign-up to the first record, every codec, isolation, offset and partition
 mod planted; // acknowledging before fsync, planted in a copy, is caught

@@ -53,6 +53,12 @@ impl Cloud {
     pub fn start(name: &str, options: &[&str]) -> anyhow::Result<Cloud> {
         // Unix sockets below it have short paths.
         let folder = tempfile::Builder::new().prefix("fc").rand_bytes(6).tempdir_in("/tmp")?.keep();
+        Cloud::start_in(name, folder, options)
+    }
+
+    /// The same in a folder of the caller's choice, which is removed with the cloud.
+    pub fn start_in(name: &str, folder: PathBuf, options: &[&str]) -> anyhow::Result<Cloud> {
+        std::fs::create_dir_all(&folder)?;
         let keep = programs::output("logs")?.join(name);
         let guard = Guard::over(&folder, "fluvio-cloud-local", Some(&keep))?;
         let options = options.iter().map(|each| (*each).to_string()).collect();

@@ -5,6 +5,8 @@
 //! - [`visitor`], [`person`], [`tenant`]: the actors, each with what it may do and no more;
 //! - [`raw`], [`wire`], [`hello`]: bytes no honest client would send;
 //! - [`node`]: one cluster process by itself, on a disk that the test holds;
+//! - [`disk`]: a file system whose power can be cut, and that can be full;
+//! - [`hammer`]: a writer that keeps many batches under way;
 //! - [`oracle`]: what was acknowledged, and whether all of it is still there;
 //! - [`chromium`], [`python`]: clients that nobody here wrote.
 
@@ -13,8 +15,10 @@
 pub mod chromium;
 pub mod cloud;
 pub mod dataset;
+pub mod disk;
 pub mod floor;
 pub mod guard;
+pub mod hammer;
 pub mod hello;
 pub mod http;
 pub mod node;

@@ -10,7 +10,7 @@ use fluvio::{
 use futures_util::StreamExt;
 
 use crate::tenant::Tenant;
-use crate::wait::within;
+use crate::wait::{until, within};
 
 /// Enough for any single step on a busy machine.
 pub const STEP_WITHIN: Duration = Duration::from_secs(60);
@@ -121,4 +121,14 @@ pub async fn whole_flow(tenant: &Tenant, topic: &str) -> anyhow::Result<()> {
     anyhow::ensure!(found == expected, "{} records came back of {}", found.len(), expected.len());
     within("the topic is deleted", STEP_WITHIN, admin.delete::<TopicSpec>(topic.to_string())).await?;
     Ok(())
+}
+
+/// The whole way, as soon as it works again; a fresh topic for each attempt.
+pub async fn works_again(tenant: &Tenant, topic: &str) -> anyhow::Result<()> {
+    let mut attempt = 0;
+    until(&format!("the client works again ({topic})"), Duration::from_secs(60), async || {
+        attempt += 1;
+        whole_flow(tenant, &format!("{topic}-{attempt}")).await.map(Some)
+    })
+    .await
 }

@@ -82,10 +82,15 @@ pub fn api_versions(correlation: i32) -> Vec<u8> {
     frame(API_VERSIONS, 2, correlation, &body)
 }
 
-/// One record, well-formed.
+/// One record, well-formed, the first of its batch.
 pub fn record(value: &[u8]) -> Vec<u8> {
+    record_at(0, value)
+}
+
+/// One record at a place in its batch.
+pub fn record_at(place: i64, value: &[u8]) -> Vec<u8> {
     let length = i64::try_from(value.len()).unwrap_or(i64::MAX);
-    let inner = Bytes::default().u8(0).varint(0).varint(0).u8(0).varint(length).raw(value).varint(0).0;
+    let inner = Bytes::default().u8(0).varint(0).varint(place).u8(0).varint(length).raw(value).varint(0).0;
     Bytes::default().varint(i64::try_from(inner.len()).unwrap_or(i64::MAX)).raw(&inner).0
 }
 
