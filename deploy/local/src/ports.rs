@@ -3,6 +3,7 @@
 use std::net::TcpListener;
 
 use anyhow::Context;
+use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
 use crate::state::State;
@@ -18,23 +19,21 @@ pub struct Ports {
 
 const FILE: &str = "ports.json";
 
+/// Where free ports are looked for: below those that Linux gives to outgoing connections (ip(7),
+/// `ip_local_port_range`), one of which could hold a kept port just when the cloud starts again.
+const PICKED_FROM: std::ops::Range<u16> = 20_000..32_000;
+
 /// Settles the ports: a given one as it is, 0 as the one kept from the first start, else a free one.
 pub fn settle(state: &State, portal: u16, gateway: u16) -> anyhow::Result<Ports> {
     let kept: Option<Ports> = state.read(FILE)?.and_then(|text| serde_json::from_str(&text).ok());
-    // Both listeners live until both ports are known, so that they differ.
-    let free = [TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?];
-    let pick = |asked: u16, kept: Option<u16>, free: &TcpListener| -> anyhow::Result<u16> {
-        match (asked, kept) {
-            (0, Some(kept)) => Ok(kept),
-            (0, None) => Ok(free.local_addr()?.port()),
-            (asked, _) => Ok(asked),
-        }
+    let pick = |asked: u16, kept: Option<u16>, other: u16| match (asked, kept) {
+        (0, Some(kept)) => Ok(kept),
+        (0, None) => free_port(other),
+        (asked, _) => Ok(asked),
     };
-    let ports = Ports {
-        portal: pick(portal, kept.map(|ports| ports.portal), &free[0])?,
-        gateway: pick(gateway, kept.map(|ports| ports.gateway), &free[1])?,
-    };
-    drop(free);
+    let portal = pick(portal, kept.map(|ports| ports.portal), gateway)?;
+    let gateway = pick(gateway, kept.map(|ports| ports.gateway), portal)?;
+    let ports = Ports { portal, gateway };
     for (port, whose, option) in
         [(ports.portal, "portal", "--portal-port"), (ports.gateway, "gateway", "--gateway-port")]
     {
@@ -44,6 +43,16 @@ pub fn settle(state: &State, portal: u16, gateway: u16) -> anyhow::Result<Ports>
     }
     state.write(FILE, &serde_json::to_vec(&ports)?, None)?;
     Ok(ports)
+}
+
+/// A port that nobody listens on, and not the `other` one.
+fn free_port(other: u16) -> anyhow::Result<u16> {
+    let is_free = |port: &u16| *port != other && TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    let mut random = rand::rng();
+    std::iter::repeat_with(|| random.random_range(PICKED_FROM))
+        .take(1000)
+        .find(is_free)
+        .context("no free port was found\nfix: name ports with --portal-port and --gateway-port")
 }
 
 #[cfg(test)]
