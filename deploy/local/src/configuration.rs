@@ -1,7 +1,7 @@
 //! The file that each program is started with. Their keys are described where they are read: each program's
 //! own `config` module.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -82,6 +82,7 @@ struct ClusterWalls {
 #[derive(Serialize)]
 struct Gateway<'a> {
     listen: String,
+    address_file: &'a Path,
     database_url_file: &'a Path,
     table_file: &'a Path,
     name: &'a str,
@@ -100,6 +101,11 @@ pub struct Paths<'a> {
     pub jwt_key: &'a Path,
     /// The signer's sealing key.
     pub sealing_key: &'a Path,
+}
+
+/// Where the gateway writes the address that it serves, once it does.
+pub fn gateway_address_file(state: &State) -> PathBuf {
+    state.path("gateway/address")
 }
 
 /// Writes all four files.
@@ -147,6 +153,7 @@ pub fn write(
     };
     let gateway = Gateway {
         listen: format!("127.0.0.1:{}", ports.gateway),
+        address_file: &gateway_address_file(state),
         database_url_file: &url("gateway"),
         table_file: &state.path("gateway/routes.table"),
         name: "local",

@@ -111,6 +111,8 @@ async fn start_all(
     run_once(&programs.join("portal"), &["migrate", "--config"], &state.configuration("portal")).await?;
     database::admit(state, walls).await?;
     make_folders(state, walls)?;
+    // What an earlier gateway wrote says nothing of the one to come.
+    let _ = std::fs::remove_file(configuration::gateway_address_file(state));
     let user = |pick: fn(Walls) -> u32| walls.map(pick).map(|id| (id, id));
     for (name, user) in [
         ("signer", user(|walls| walls.signer)),
@@ -209,18 +211,22 @@ async fn run_once(program: &Path, arguments: &[&str], file: &Path) -> anyhow::Re
     Ok(())
 }
 
-/// Waits until the portal says that it is healthy and the gateway accepts.
+/// Waits until the portal says that it is healthy and our own gateway that it serves: to find somebody at its
+/// port would say nothing of who it is.
 async fn wait_until_served(state: &State, ports: Ports) -> anyhow::Result<()> {
     let asked = Instant::now();
-    while !(portal_answers(ports.portal).await
-        && TcpStream::connect(("127.0.0.1", ports.gateway)).await.is_ok())
-    {
+    while !(gateway_serves(state, ports.gateway) && portal_answers(ports.portal).await) {
         if asked.elapsed() > PATIENCE {
             bail!("the programs do not answer\nfix: read the files in {}", state.path("logs").display());
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     Ok(())
+}
+
+fn gateway_serves(state: &State, port: u16) -> bool {
+    let text = std::fs::read_to_string(configuration::gateway_address_file(state)).unwrap_or_default();
+    text.trim().parse::<std::net::SocketAddr>().is_ok_and(|address| address.port() == port)
 }
 
 /// One plain HTTP request on loopback: a client library would be the only one in this program.
