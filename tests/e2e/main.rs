@@ -9,6 +9,7 @@ mod chaos; // kill -9 of each program under load, and of the machine's one proce
 mod command_line; // `fluvio` and `fluvio cloud …` as a person types them
 mod isolation; // five tenants, every ordered pair, on every way in
 mod kills; // kill -9 of a cluster at any moment, many times
+mod kubernetes; // the same cloud on a real Kubernetes: drift, faults, scale, pause, deletion
 mod limits; // quotas, floods, and the others who must not notice
 mod main_job; // sign-up to the first record, every codec, isolation, offset and partition
 mod planted; // acknowledging before fsync, planted in a copy, is caught

@@ -30,6 +30,14 @@ if [ -n "$GUARDED_KEEP" ]; then mkdir -p "$GUARDED_KEEP" && cp -r "$GUARDED_FOLD
 rm -rf "$GUARDED_FOLDER"
 "#;
 
+/// The same for what one command takes down.
+const COMMAND_SCRIPT: &str = r#"
+cat >/dev/null
+"$GUARDED_COMMAND" --state "$GUARDED_FOLDER"
+if [ -n "$GUARDED_KEEP" ]; then mkdir -p "$GUARDED_KEEP" && cp -r "$GUARDED_FOLDER"/log/. "$GUARDED_KEEP"/ 2>/dev/null; fi
+rm -rf "$GUARDED_FOLDER"
+"#;
+
 /// Ends every process that names a folder, and removes the folder, when it is dropped or its process dies.
 #[derive(Debug)]
 pub struct Guard {
@@ -49,6 +57,21 @@ impl Guard {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             // Ctrl-C on the terminal is for the tests; the guard comes after them.
+            .process_group(0)
+            .spawn()?;
+        Ok(Guard { folder: folder.to_path_buf(), shell })
+    }
+
+    /// Has a command end what lives in a folder: `command --state folder`.
+    pub fn with(folder: &Path, command: &Path, keep: &Path) -> anyhow::Result<Guard> {
+        let shell = Command::new("/bin/sh")
+            .args(["-c", COMMAND_SCRIPT])
+            .env("GUARDED_FOLDER", folder)
+            .env("GUARDED_COMMAND", command)
+            .env("GUARDED_KEEP", keep)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
             .process_group(0)
             .spawn()?;
         Ok(Guard { folder: folder.to_path_buf(), shell })

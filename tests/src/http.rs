@@ -1,7 +1,10 @@
-//! A small HTTP/1.1 client for loopback: one connection a request, cookies kept, nothing hidden.
+//! A small HTTP/1.1 client: one connection a request, cookies kept, nothing hidden. Plain on loopback, over TLS
+//! elsewhere.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -10,7 +13,10 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
 use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpSocket;
 
 /// No answer takes longer, a queue for password hashing included.
@@ -96,16 +102,17 @@ impl Answer {
 pub struct Caller {
     pub address: Ipv4Addr,
     pub cookies: BTreeMap<String, String>,
+    /// The authority that the portal's certificate is checked against.
+    pub authority: Option<PathBuf>,
 }
 
-/// Sends the request to `base` (`http://host:port`); the body of the answer is still to be read.
+trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+
+/// Sends the request to `base` (`http://host:port`, or `https://`); the body of the answer is still to be read.
 pub async fn open(base: &str, ask: Ask, caller: &Caller) -> anyhow::Result<Response<Incoming>> {
-    let host = base.strip_prefix("http://").context("only plain HTTP on loopback is spoken here")?;
-    let to: SocketAddr =
-        host.replace("localhost", "127.0.0.1").parse().with_context(|| format!("{host} is no address"))?;
-    let socket = TcpSocket::new_v4()?;
-    socket.bind(SocketAddr::from((caller.address, 0)))?;
-    let stream = socket.connect(to).await.with_context(|| format!("cannot reach {host}"))?;
+    let (scheme, host) = base.split_once("://").with_context(|| format!("{base} is no URL"))?;
+    let stream = connect(scheme, host, caller).await.with_context(|| format!("cannot reach {host}"))?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
     let cookies = &caller.cookies;
@@ -118,6 +125,34 @@ pub async fn open(base: &str, ask: Ask, caller: &Caller) -> anyhow::Result<Respo
         request = request.header(name, value);
     }
     Ok(sender.send_request(request.body(Full::new(ask.body))?).await?)
+}
+
+async fn connect(scheme: &str, host: &str, caller: &Caller) -> anyhow::Result<Box<dyn Io>> {
+    let to: SocketAddr = host.replace("localhost", "127.0.0.1").parse().context("not an address")?;
+    let socket = TcpSocket::new_v4()?;
+    if to.ip().is_loopback() {
+        socket.bind(SocketAddr::from((caller.address, 0)))?;
+    }
+    let stream = socket.connect(to).await?;
+    if scheme == "http" {
+        return Ok(Box::new(stream));
+    }
+    let authority = caller.authority.as_deref().context("no authority to check the certificate against")?;
+    let name = ServerName::from(to.ip());
+    Ok(Box::new(tokio_rustls::TlsConnector::from(trusting(authority)?).connect(name, stream).await?))
+}
+
+fn trusting(authority: &Path) -> anyhow::Result<Arc<rustls::ClientConfig>> {
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(authority)? {
+        roots.add(certificate?)?;
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(Arc::new(config))
 }
 
 /// Sends the request and reads the whole answer.

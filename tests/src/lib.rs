@@ -2,6 +2,7 @@
 //! would, and meets them only where the world meets them, on their ports, pages and commands.
 //!
 //! - [`cloud`]: an embedded cloud in a folder of its own, which never outlives its test process;
+//! - [`fleet`]: a cloud on a Kubernetes that ends with it;
 //! - [`visitor`], [`person`], [`tenant`]: the actors, each with what it may do and no more;
 //! - [`raw`], [`wire`], [`hello`]: bytes no honest client would send;
 //! - [`node`]: one cluster process by itself, on a disk that the test holds;
@@ -16,6 +17,7 @@ pub mod chromium;
 pub mod cloud;
 pub mod dataset;
 pub mod disk;
+pub mod fleet;
 pub mod floor;
 pub mod guard;
 pub mod hammer;

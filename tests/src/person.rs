@@ -50,11 +50,11 @@ impl Person {
 
     /// Signs up, reads the mail, presses the button, logs in.
     pub async fn sign_up(cloud: &Cloud) -> anyhow::Result<Person> {
-        Person::sign_up_at(&cloud.portal()).await
+        Person::sign_up_in(Visitor::of(cloud)).await
     }
 
-    pub async fn sign_up_at(portal: &str) -> anyhow::Result<Person> {
-        let browser = Visitor::at(portal);
+    /// The same in a browser that is open already.
+    pub async fn sign_up_in(browser: Visitor) -> anyhow::Result<Person> {
         let (email, password) = (Person::fresh_email(), Person::fresh_password());
         let answer = browser.sign_up(&email, &password).await?;
         if answer.status.is_client_error() || answer.status.is_server_error() {
@@ -74,8 +74,7 @@ impl Person {
     /// Logs in at the API.
     pub async fn log_in(browser: Visitor, email: String, password: String) -> anyhow::Result<Person> {
         let body = json!({"email": email, "password": password});
-        let answer =
-            Visitor::at(&browser.base).post_json("/api/v1/login", &body).await?.expect(200)?.json()?;
+        let answer = browser.anew().post_json("/api/v1/login", &body).await?.expect(200)?.json()?;
         let text =
             |name: &str| answer[name].as_str().map(str::to_string).with_context(|| format!("no {name}"));
         let (token, refresh_token) = (text("access_token")?, text("refresh_token")?);

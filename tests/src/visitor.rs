@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, ensure};
@@ -16,6 +17,8 @@ use crate::http::{self, Answer, Ask, Caller};
 #[derive(Debug)]
 pub struct Visitor {
     pub base: String,
+    /// The authority of a portal with a certificate that no public one signed.
+    pub authority: Option<PathBuf>,
     address: Ipv4Addr,
     cookies: Mutex<BTreeMap<String, String>>,
     bearer: Option<String>,
@@ -41,16 +44,26 @@ impl Visitor {
     }
 
     pub fn at(portal: &str) -> Visitor {
+        Visitor::trusting(portal, None)
+    }
+
+    pub fn trusting(portal: &str, authority: Option<&Path>) -> Visitor {
         let base = portal.trim_end_matches('/').to_string();
         let [b, c, d] = rand::rng().random::<[u8; 3]>();
         let address = Ipv4Addr::new(127, b.max(1), c, d.clamp(1, 254));
-        Visitor { base, address, cookies: Mutex::default(), bearer: None }
+        let authority = authority.map(Path::to_path_buf);
+        Visitor { base, authority, address, cookies: Mutex::default(), bearer: None }
     }
 
     /// The same portal, with a token and without cookies.
     pub fn with_token(&self, token: &str) -> Visitor {
-        let (base, address) = (self.base.clone(), self.address);
-        Visitor { base, address, cookies: Mutex::default(), bearer: Some(token.to_string()) }
+        Visitor { bearer: Some(token.to_string()), ..self.anew() }
+    }
+
+    /// Somebody at the same place whom the portal does not know.
+    pub fn anew(&self) -> Visitor {
+        let (base, authority) = (self.base.clone(), self.authority.clone());
+        Visitor { base, authority, address: self.address, cookies: Mutex::default(), bearer: None }
     }
 
     pub fn cookies(&self) -> BTreeMap<String, String> {
@@ -62,7 +75,7 @@ impl Visitor {
     }
 
     pub fn caller(&self) -> Caller {
-        Caller { address: self.address, cookies: self.cookies() }
+        Caller { address: self.address, cookies: self.cookies(), authority: self.authority.clone() }
     }
 
     /// Sends a request with this visitor's cookies and token, and keeps the cookies it is given.
