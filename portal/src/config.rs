@@ -1,5 +1,6 @@
 //! The configuration file: one TOML file named on the command line, unknown keys refused.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
@@ -8,6 +9,7 @@ use anyhow::{Context as _, bail};
 use serde::Deserialize;
 use sqlx::postgres::PgConnectOptions;
 
+use crate::db::roles::Role;
 use crate::edge::address::Network;
 
 /// What `portal serve` reads.
@@ -25,7 +27,10 @@ pub struct ServeConfig {
     /// Read by `portal migrate` only; accepted here so that one file serves both commands.
     #[serde(rename = "owner_url_file")]
     pub _owner_url_file: Option<PathBuf>,
-    /// The P-256 key (PKCS#8 PEM) that signs access tokens.
+    /// As above.
+    #[serde(default, rename = "role_password_files")]
+    pub _role_password_files: BTreeMap<Role, PathBuf>,
+    /// The P-256 key (PEM) that signs access tokens.
     pub jwt_key_file: PathBuf,
     /// Cluster domains are `<label>.<base_domain>`.
     pub base_domain: String,
@@ -111,6 +116,10 @@ impl Default for RatesConfig {
 pub struct MigrateConfig {
     /// A file with the database's URL as its owner.
     pub owner_url_file: PathBuf,
+    /// Files with the passwords of the programs' roles (`cloud_portal = "/path"`), where they log in with one.
+    /// A role that is not named is left as it is.
+    #[serde(default)]
+    pub role_password_files: BTreeMap<Role, PathBuf>,
 }
 
 /// What `portal operator` reads; other keys belong to `serve`.
@@ -247,6 +256,7 @@ mod tests {
     fn faults_in_the_file_are_refused_with_their_name() {
         for (change, expected) in [
             ("colour = \"red\"", "unknown field"),
+            ("role_password_files = { cloud_owner = \"p\" }", "unknown variant"),
             ("runtime = \"magic\"", "runtime is"),
             ("tls = { certificate_file = \"c\", key = \"k\" }", "unknown field"),
         ] {

@@ -42,7 +42,7 @@ enum Command {
     },
     /// Bring the database to this program's schema, as the database's owner.
     Migrate {
-        /// The configuration (TOML); only `owner_url_file` is read.
+        /// The configuration (TOML); only `owner_url_file` and `role_password_files` are read.
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },

@@ -1,4 +1,5 @@
-//! The file with the sealing key: 32 random bytes, raw, readable by the signer's user alone.
+//! The file with the sealing key: 32 random bytes, raw, readable by the signer's user alone. In a pod, where a
+//! secret's files are root's and readable by the pod's own group, that will do as well.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
@@ -40,13 +41,8 @@ pub fn read(path: &Path) -> Result<Sealer, KeyFileError> {
     if !metadata.is_file() {
         return Err(KeyFileError::Malformed);
     }
-    if metadata.mode() & 0o077 != 0 {
-        return Err(KeyFileError::Open(metadata.mode() & 0o7777));
-    }
-    let own = rustix::process::geteuid().as_raw();
-    if metadata.uid() != own {
-        return Err(KeyFileError::Foreign { owner: metadata.uid(), own });
-    }
+    let (user, group) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    closed_to_others(metadata.mode(), metadata.uid(), metadata.gid(), user, group)?;
     // One byte more than a key, so that a longer file is seen as such. The buffer never grows, so no copy
     // of the key stays behind in freed memory.
     let mut bytes = Zeroizing::new([0_u8; KEY_LENGTH + 1]);
@@ -62,6 +58,22 @@ pub fn read(path: &Path) -> Result<Sealer, KeyFileError> {
         return Err(KeyFileError::Malformed);
     }
     Sealer::new(&bytes[..KEY_LENGTH]).map_err(|_| KeyFileError::Malformed)
+}
+
+/// Whether a file of this mode, user and group is the signer's secret, where the signer runs as `own` and with
+/// `own_group` as its first group.
+fn closed_to_others(mode: u32, user: u32, group: u32, own: u32, own_group: u32) -> Result<(), KeyFileError> {
+    // How a kubelet hands a secret to a pod: root's own, and the pod's group may read it.
+    if own != 0 && user == 0 && group == own_group && group != 0 && mode & 0o037 == 0 {
+        return Ok(());
+    }
+    if mode & 0o077 != 0 {
+        return Err(KeyFileError::Open(mode & 0o7777));
+    }
+    if user != own {
+        return Err(KeyFileError::Foreign { owner: user, own });
+    }
+    Ok(())
 }
 
 /// Makes a new key file with mode 0400. An existing file stays as it is: overwriting it would make every
@@ -93,6 +105,29 @@ mod tests {
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
             assert!(matches!(read(&path), Err(KeyFileError::Open(seen)) if seen == mode), "{mode:o}");
         }
+    }
+
+    #[test]
+    fn a_key_is_its_users_own_or_roots_for_its_users_group() {
+        for (mode, user, group, closed) in [
+            (0o400, 7, 7, true),
+            (0o600, 7, 0, true),
+            (0o440, 0, 7, true),
+            (0o640, 0, 7, true),
+            (0o440, 7, 7, false), // its own, but a group's too: nobody hands it out like that
+            (0o440, 0, 8, false), // another group's
+            (0o440, 0, 0, false), // root's group, which is not ours
+            (0o444, 0, 7, false),
+            (0o460, 0, 7, false),
+            (0o400, 0, 8, false),
+            (0o400, 8, 7, false),
+        ] {
+            let found = closed_to_others(mode, user, group, 7, 7);
+            assert_eq!(found.is_ok(), closed, "{mode:o} {user}:{group} {found:?}");
+        }
+        // To root itself nobody hands anything: its group may have members.
+        assert!(closed_to_others(0o440, 0, 0, 0, 0).is_err());
+        assert!(closed_to_others(0o400, 0, 0, 0, 0).is_ok());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPai
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
-use rustls::pki_types::PrivatePkcs8KeyDer;
+use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject as _;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -41,10 +41,10 @@ struct Claims {
 pub struct TokenError;
 
 impl Signer {
-    /// `key` is a P-256 key, PKCS#8 PEM.
+    /// `key` is a P-256 key, PEM: PKCS#8, or SEC 1 as `openssl ecparam -genkey` and Helm write it.
     pub fn new(key: &str, issuer: &str) -> anyhow::Result<Self> {
-        let der = PrivatePkcs8KeyDer::from_pem_slice(key.as_bytes())?;
-        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der.secret_pkcs8_der())?;
+        let der = PrivateKeyDer::from_pem_slice(key.as_bytes())?;
+        let pair = EcdsaKeyPair::from_private_key_der(&ECDSA_P256_SHA256_FIXED_SIGNING, der.secret_der())?;
         // An uncompressed point: 4, then both coordinates.
         let point = pair.public_key().as_ref();
         anyhow::ensure!(point.len() == 65, "the public key is no uncompressed point");
@@ -55,7 +55,7 @@ impl Signer {
         validation.set_issuer(&[issuer]);
         validation.set_required_spec_claims(&["exp", "aud", "iss", "sub"]);
         Ok(Signer {
-            signing: EncodingKey::from_ec_pem(key.as_bytes())?,
+            signing: EncodingKey::from_ec_der(pair.to_pkcs8v1()?.as_ref()),
             checking: DecodingKey::from_ec_components(&coordinate(1..33), &coordinate(33..65))?,
             issuer: issuer.to_owned(),
             validation,
@@ -111,6 +111,28 @@ mod tests {
         };
         change(&mut claims);
         claims
+    }
+
+    #[test]
+    fn a_key_in_either_form_signs_tokens_that_the_other_checks() {
+        use aws_lc_rs::encoding::{AsDer as _, EcPrivateKeyRfc5915Der};
+        use base64::engine::general_purpose::STANDARD;
+
+        let pkcs8 = key();
+        let der = PrivateKeyDer::from_pem_slice(pkcs8.as_bytes()).unwrap();
+        let pair =
+            EcdsaKeyPair::from_private_key_der(&ECDSA_P256_SHA256_FIXED_SIGNING, der.secret_der()).unwrap();
+        let private = pair.private_key();
+        let sec1: EcPrivateKeyRfc5915Der<'_> = private.as_der().unwrap();
+        let name = "EC PRIVATE KEY";
+        let sec1 =
+            format!("-----BEGIN {name}-----\n{}\n-----END {name}-----\n", STANDARD.encode(sec1.as_ref()));
+
+        let (one, other) =
+            (Signer::new(&pkcs8, "http://here").unwrap(), Signer::new(&sec1, "http://here").unwrap());
+        let session = Uuid::new_v4();
+        assert_eq!(one.check(&other.sign(Uuid::new_v4(), session).unwrap()), Ok(session));
+        assert_eq!(other.check(&one.sign(Uuid::new_v4(), session).unwrap()), Ok(session));
     }
 
     #[test]

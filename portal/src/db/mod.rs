@@ -8,6 +8,7 @@ pub mod idempotency;
 pub mod links;
 pub mod organisations;
 pub mod refresh;
+pub mod roles;
 pub mod sessions;
 pub mod sweep;
 pub mod tokens;
@@ -35,6 +36,7 @@ pub async fn migrate(config: &MigrateConfig) -> anyhow::Result<()> {
     let options = config::database_options(&config.owner_url_file)?;
     let mut connection = connect_patiently(&options).await?;
     MIGRATOR.run(&mut connection).await.context("migrate the database")?;
+    roles::admit(&mut connection, &config.role_password_files).await?;
     connection.close().await.context("close the connection")?;
     tracing::info!("the database has the schema of this program");
     Ok(())
