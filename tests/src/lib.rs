@@ -13,6 +13,7 @@
 
 #![allow(missing_docs, reason = "a harness, not a library: names say what things are")]
 
+pub mod api_proxy;
 pub mod chromium;
 pub mod cloud;
 pub mod dataset;
