@@ -1,10 +1,10 @@
 //! Between the provisioner and the API server: counts its calls, kills it at any of them, and tells it of changes
 //! late, twice, in another order or never.
 //!
-//! It speaks plain HTTP to the provisioner (a kubeconfig may name `http://127.0.0.1:port`) and mutual TLS to the
+//! It speaks plain HTTP to the provisioner (a kubeconfig may name an `http://` server) and mutual TLS to the
 //! API server, with the operator's certificate.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -84,10 +84,10 @@ struct Upstream {
 }
 
 impl ApiProxy {
-    /// A proxy in front of the API server of this kubeconfig.
-    pub async fn start(kubeconfig: &Path) -> anyhow::Result<ApiProxy> {
+    /// A proxy in front of the API server of this kubeconfig, at an address that its user reaches.
+    pub async fn start(kubeconfig: &Path, at: Ipv4Addr) -> anyhow::Result<ApiProxy> {
         let upstream = Upstream::of(kubeconfig)?;
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let listener = TcpListener::bind((at, 0)).await?;
         let address = listener.local_addr()?;
         let plan = Arc::new(Mutex::new(Plan::default()));
         let task = tokio::spawn(accept(listener, upstream, plan.clone()));

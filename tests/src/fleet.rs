@@ -1,5 +1,6 @@
 //! A cloud on Kubernetes: the node that `deploy/kubernetes/up` makes, with the chart installed on it.
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -12,6 +13,7 @@ use serde_json::Value;
 use crate::guard::Guard;
 use crate::person::Person;
 use crate::programs;
+use crate::region::Site;
 use crate::tenant::Tenant;
 use crate::visitor::Visitor;
 use crate::wait::until;
@@ -26,6 +28,12 @@ struct Ready {
     portal_ca: PathBuf,
     kubeconfig: PathBuf,
     kubectl: PathBuf,
+    /// The first process of the node.
+    node_pid: i32,
+    /// The host's address as the node sees it.
+    host_address: Ipv4Addr,
+    /// The image of SC and SPU.
+    cluster_image: String,
 }
 
 /// A node with the whole cloud on it. It ends with the process.
@@ -78,6 +86,26 @@ impl Fleet {
 
     pub fn authority(&self) -> &Path {
         &self.ready.portal_ca
+    }
+
+    /// The operator's way to the API server.
+    pub fn kubeconfig(&self) -> &Path {
+        &self.ready.kubeconfig
+    }
+
+    /// Where the node's programs reach the host.
+    pub fn host_address(&self) -> Ipv4Addr {
+        self.ready.host_address
+    }
+
+    /// What a further provisioner needs to keep clusters on this node.
+    pub fn site(&self, kubeconfig: PathBuf) -> Site {
+        Site {
+            kubeconfig,
+            network_of: Some(self.ready.node_pid),
+            image: self.ready.cluster_image.clone(),
+            metrics: (Ipv4Addr::LOCALHOST, 0),
+        }
     }
 
     pub fn visitor(&self) -> Visitor {

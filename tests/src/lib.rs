@@ -3,6 +3,7 @@
 //!
 //! - [`cloud`]: an embedded cloud in a folder of its own, which never outlives its test process;
 //! - [`fleet`]: a cloud on a Kubernetes that ends with it;
+//! - [`region`], [`api_proxy`]: a provisioner by itself, and somebody between it and the API server;
 //! - [`visitor`], [`person`], [`tenant`]: the actors, each with what it may do and no more;
 //! - [`raw`], [`wire`], [`hello`]: bytes no honest client would send;
 //! - [`node`]: one cluster process by itself, on a disk that the test holds;
@@ -32,6 +33,7 @@ pub mod processes;
 pub mod programs;
 pub mod python;
 pub mod raw;
+pub mod region;
 pub mod stream;
 pub mod tenant;
 pub mod visitor;

@@ -1,0 +1,203 @@
+//! A region of its own: a provisioner beside an embedded cloud, which keeps clusters on a Kubernetes that the test
+//! holds. The embedded cloud lends its database and its signer.
+
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use sqlx::Row;
+use uuid::Uuid;
+
+use crate::api_proxy::Kill;
+use crate::cloud::Cloud;
+use crate::programs;
+use crate::wait::until;
+
+/// Longer than anything here takes on a busy machine.
+const SETTLED_WITHIN: Duration = Duration::from_secs(180);
+
+/// Where a region's provisioner runs and what it works with.
+#[derive(Debug, Clone)]
+pub struct Site {
+    /// The way to the API server.
+    pub kubeconfig: PathBuf,
+    /// The process whose network the provisioner shares, when the pods' addresses lead nowhere else.
+    pub network_of: Option<i32>,
+    /// The image of SC and SPU.
+    pub image: String,
+    /// Where `/metrics` is answered.
+    pub metrics: (Ipv4Addr, u16),
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Region {
+    name: String,
+    folder: tempfile::TempDir,
+    site: Site,
+    child: Arc<Mutex<Option<Child>>>,
+    organisation: Uuid,
+}
+
+impl Region {
+    /// A region of that name; its provisioner is not started yet.
+    pub async fn new(cloud: &Cloud, name: &str, site: Site) -> anyhow::Result<Region> {
+        let folder = tempfile::tempdir()?;
+        let database = cloud.state().join("secrets/provisioner.database-url");
+        let text = format!(
+            "database_url_file = '{}'\nhost = '{name}'\nregion = '{name}'\nruntime = 'kubernetes'\n\
+             public_host = '127.0.0.1'\npublic_port = 9443\ngateway_probe = false\n\
+             metrics_listen = '{}:{}'\n[kubernetes]\nkubeconfig_file = '{}'\nimage = '{}'\n\
+             gateway_namespace = 'fluvio-cloud'\ngateway_labels = {{ 'app.kubernetes.io/component' = 'gateway' }}\n\
+             provisioner_namespace = 'fluvio-cloud'\n",
+            database.display(),
+            site.metrics.0,
+            site.metrics.1,
+            site.kubeconfig.display(),
+            site.image,
+        );
+        std::fs::write(folder.path().join("provisioner.toml"), text)?;
+        let mut database = cloud.database().await?;
+        let row = sqlx::query("INSERT INTO organisations (name) VALUES ('a region') RETURNING id");
+        let organisation = row.fetch_one(&mut database).await?.get(0);
+        Ok(Region { name: name.to_string(), folder, site, child: Arc::default(), organisation })
+    }
+
+    /// Starts the provisioner, or starts it again.
+    pub fn start(&self) -> anyhow::Result<()> {
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(self.log())?;
+        let program = programs::program("provisioner")?;
+        let mut command = match self.site.network_of {
+            Some(pid) => {
+                let mut command = Command::new("nsenter");
+                command.arg(format!("--net=/proc/{pid}/ns/net")).arg("--").arg(program);
+                command
+            }
+            None => Command::new(program),
+        };
+        let config = self.folder.path().join("provisioner.toml");
+        command
+            .args(["serve", "--config"])
+            .arg(config)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log);
+        let child = command.spawn().context("cannot start the provisioner")?;
+        *self.lock() = Some(child);
+        Ok(())
+    }
+
+    /// kill -9 of the provisioner.
+    pub fn kill(&self) {
+        (self.killer())();
+    }
+
+    /// What kills it from elsewhere.
+    pub fn killer(&self) -> Kill {
+        let child = self.child.clone();
+        Box::new(move || {
+            if let Some(mut child) = child.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                let _ = child.kill();
+                let _ = child.wait();
+            }
+        })
+    }
+
+    /// The provisioner's process id.
+    pub fn pid(&self) -> Option<u32> {
+        self.lock().as_ref().map(Child::id)
+    }
+
+    /// What the provisioner logged.
+    pub fn log(&self) -> PathBuf {
+        self.folder.path().join("log")
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Wants as many clusters, all in one statement.
+    pub async fn want(&self, cloud: &Cloud, clusters: i32, spus: i32) -> anyhow::Result<Vec<Uuid>> {
+        let rows = sqlx::query(
+            "INSERT INTO clusters (organisation_id, name, label, domain, runtime, region, spus)
+             SELECT $1, 'c' || tag, 'c' || tag, 'c' || tag || '.fluvio.localhost', 'kubernetes', $2, $3
+             FROM (SELECT replace(gen_random_uuid()::text, '-', '') AS whole FROM generate_series(1, $4)) AS made,
+                  LATERAL (SELECT left(whole, 16) AS tag) AS short
+             RETURNING id",
+        );
+        let mut database = cloud.database().await?;
+        let rows = rows
+            .bind(self.organisation)
+            .bind(&self.name)
+            .bind(spus)
+            .bind(clusters)
+            .fetch_all(&mut database)
+            .await?;
+        let ids: Vec<Uuid> = rows.iter().map(|row| row.get(0)).collect();
+        ensure!(ids.len() == usize::try_from(clusters)?, "{} clusters were made", ids.len());
+        Ok(ids)
+    }
+
+    /// Wants a cluster gone, its data too.
+    pub async fn want_gone(&self, cloud: &Cloud, cluster: Uuid) -> anyhow::Result<()> {
+        let statement = sqlx::query(
+            "UPDATE clusters SET deleted_at = now(), purge_after = now(), generation = generation + 1 WHERE id = $1",
+        );
+        statement.bind(cluster).execute(&mut cloud.database().await?).await?;
+        Ok(())
+    }
+
+    /// Wants another number of SPUs.
+    pub async fn want_spus(&self, cloud: &Cloud, cluster: Uuid, spus: i32) -> anyhow::Result<()> {
+        let statement =
+            sqlx::query("UPDATE clusters SET spus = $2, generation = generation + 1 WHERE id = $1");
+        statement.bind(cluster).bind(spus).execute(&mut cloud.database().await?).await?;
+        Ok(())
+    }
+
+    /// Waits for a state of a cluster.
+    pub async fn until_state(&self, cloud: &Cloud, cluster: Uuid, state: &str) -> anyhow::Result<()> {
+        let mut database = cloud.database().await?;
+        let waited = until(&format!("the cluster is {state}"), SETTLED_WITHIN, async || {
+            let row =
+                sqlx::query("SELECT state, reason, last_error FROM cluster_status WHERE cluster_id = $1");
+            let row = row.bind(cluster).fetch_optional(&mut database).await?.context("no status yet")?;
+            let (found, reason, error): (String, String, Option<String>) =
+                (row.get(0), row.get(1), row.get(2));
+            ensure!(found == state, "it is {found}: {reason} {}", error.unwrap_or_default());
+            Ok(Some(()))
+        });
+        waited.await.with_context(|| self.end_of_log())
+    }
+
+    /// Waits until the cluster's row is gone.
+    pub async fn until_gone(&self, cloud: &Cloud, cluster: Uuid) -> anyhow::Result<()> {
+        let mut database = cloud.database().await?;
+        let waited = until("the cluster is gone", SETTLED_WITHIN, async || {
+            let row = sqlx::query("SELECT id FROM clusters WHERE id = $1").bind(cluster);
+            Ok(row.fetch_optional(&mut database).await?.is_none().then_some(()))
+        });
+        waited.await.with_context(|| self.end_of_log())
+    }
+
+    /// The end of the log, for the message of a failure.
+    pub fn end_of_log(&self) -> String {
+        let text = std::fs::read_to_string(self.log()).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(25)..].join("\n")
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Child>> {
+        self.child.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Region {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
