@@ -8,6 +8,10 @@ STATE ?=
 PORTAL_PORT ?= 8080
 GATEWAY_PORT ?= 9443
 
+# Where the one-node Kubernetes keeps its state: make kubernetes-up KUBERNETES_STATE=/srv/kubernetes
+KUBERNETES_STATE ?=
+
+KUBERNETES_OPTIONS := $(if $(KUBERNETES_STATE),--state $(KUBERNETES_STATE))
 UP_OPTIONS := $(if $(STATE),--state $(STATE)) --portal-port $(PORTAL_PORT) --gateway-port $(GATEWAY_PORT)
 # Queries are checked against .sqlx, so that nothing needs a database to build.
 export SQLX_OFFLINE := true
@@ -19,7 +23,7 @@ endef
 
 .PHONY: help
 help: ## List what there is to make
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
 
 .PHONY: setup
 setup: ## Install what the machine lacks (as root), or print the line that does
@@ -29,6 +33,19 @@ setup: ## Install what the machine lacks (as root), or print the line that does
 up: setup ## Serve the whole cloud on loopback until Ctrl-C (STATE=, PORTAL_PORT=, GATEWAY_PORT=)
 	@cargo build --release --workspace --bins
 	@target/release/fluvio-cloud-local up $(UP_OPTIONS)
+
+.PHONY: kubernetes-up
+kubernetes-up: setup ## Start a Kubernetes of one node and the whole cloud on it (as root; KUBERNETES_STATE=)
+	@deploy/kubernetes/setup
+	@deploy/kubernetes/tools/build kubernetes coredns volumes helm >/dev/null
+	@cargo build --release --workspace --bins
+	@deploy/images/build --programs target/release
+	@deploy/kubernetes/up $(KUBERNETES_OPTIONS)
+	@deploy/kubernetes/cloud $(KUBERNETES_OPTIONS)
+
+.PHONY: kubernetes-down
+kubernetes-down: ## End it and remove every trace of it, its data too
+	@deploy/kubernetes/down $(KUBERNETES_OPTIONS) --purge
 
 .PHONY: demo
 demo: setup ## Do the main job with a real data set and print its timings

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"path/filepath"
+
+	core "k8s.io/api/core/v1"
+	storage "k8s.io/api/storage/v1"
+	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+const (
+	provisioner   = "fluvio-cloud/local"
+	provisionedBy = "pv.kubernetes.io/provisioned-by"
+	selectedNode  = "volume.kubernetes.io/selected-node"
+)
+
+// volumeFor is the volume that a claim without one asks of `node` (or, when that is empty, of whichever node the
+// scheduler selected), or nil when it asks none.
+func volumeFor(claim *core.PersistentVolumeClaim, class *storage.StorageClass, node, root string) *core.PersistentVolume {
+	selected := claim.Annotations[selectedNode]
+	if class.Provisioner != provisioner || claim.DeletionTimestamp != nil || selected == "" {
+		return nil
+	}
+	if node != "" && node != selected {
+		return nil
+	}
+	if claim.Spec.VolumeMode != nil && *claim.Spec.VolumeMode != core.PersistentVolumeFilesystem {
+		return nil
+	}
+	reclaim := core.PersistentVolumeReclaimDelete
+	if class.ReclaimPolicy != nil {
+		reclaim = *class.ReclaimPolicy
+	}
+	name := "pvc-" + string(claim.UID)
+	return &core.PersistentVolume{
+		ObjectMeta: meta.ObjectMeta{Name: name, Annotations: map[string]string{provisionedBy: provisioner}},
+		Spec: core.PersistentVolumeSpec{
+			Capacity:                      core.ResourceList{core.ResourceStorage: claim.Spec.Resources.Requests[core.ResourceStorage]},
+			AccessModes:                   claim.Spec.AccessModes,
+			PersistentVolumeReclaimPolicy: reclaim,
+			StorageClassName:              class.Name,
+			ClaimRef: &core.ObjectReference{
+				APIVersion: "v1", Kind: "PersistentVolumeClaim",
+				Namespace: claim.Namespace, Name: claim.Name, UID: claim.UID,
+			},
+			PersistentVolumeSource: core.PersistentVolumeSource{
+				Local: &core.LocalVolumeSource{Path: filepath.Join(root, name)},
+			},
+			NodeAffinity: &core.VolumeNodeAffinity{Required: &core.NodeSelector{
+				NodeSelectorTerms: []core.NodeSelectorTerm{{
+					MatchExpressions: []core.NodeSelectorRequirement{{
+						Key: core.LabelHostname, Operator: core.NodeSelectorOpIn, Values: []string{selected},
+					}},
+				}},
+			}},
+		},
+	}
+}
+
+// behind says what does not show a claim's size yet.
+type behind struct{ volume, claim bool }
+
+// growth is the size that a claim asks for and what is smaller. Nothing ever shrinks.
+func growth(claim *core.PersistentVolumeClaim, volume *core.PersistentVolume) (string, behind) {
+	wanted := claim.Spec.Resources.Requests[core.ResourceStorage]
+	if volume.Annotations[provisionedBy] != provisioner || claim.Status.Phase != core.ClaimBound {
+		return wanted.String(), behind{}
+	}
+	has, shows := volume.Spec.Capacity[core.ResourceStorage], claim.Status.Capacity[core.ResourceStorage]
+	return wanted.String(), behind{volume: has.Cmp(wanted) < 0, claim: shows.Cmp(wanted) < 0}
+}
+
+// toWipe says whether a volume's claim is gone and its class said that its data goes with it.
+func toWipe(volume *core.PersistentVolume, node string) bool {
+	ours := volume.Annotations[provisionedBy] == provisioner
+	released := volume.Status.Phase == core.VolumeReleased && volume.DeletionTimestamp == nil
+	deleted := volume.Spec.PersistentVolumeReclaimPolicy == core.PersistentVolumeReclaimDelete
+	return ours && released && deleted && (node == "" || onNode(volume, node))
+}
+
+func onNode(volume *core.PersistentVolume, node string) bool {
+	if volume.Spec.NodeAffinity == nil || volume.Spec.NodeAffinity.Required == nil {
+		return false
+	}
+	for _, term := range volume.Spec.NodeAffinity.Required.NodeSelectorTerms {
+		for _, expression := range term.MatchExpressions {
+			if expression.Key == core.LabelHostname && len(expression.Values) == 1 && expression.Values[0] == node {
+				return true
+			}
+		}
+	}
+	return false
+}
