@@ -162,7 +162,8 @@ impl Region {
     /// Waits for a state of a cluster.
     pub async fn until_state(&self, cloud: &Cloud, cluster: Uuid, state: &str) -> anyhow::Result<()> {
         let mut database = cloud.database().await?;
-        let waited = until(&format!("the cluster is {state}"), SETTLED_WITHIN, async || {
+        let what = format!("the cluster is {state}");
+        let waited = until(&what, SETTLED_WITHIN, async || {
             let row =
                 sqlx::query("SELECT state, reason, last_error FROM cluster_status WHERE cluster_id = $1");
             let row = row.bind(cluster).fetch_optional(&mut database).await?.context("no status yet")?;
