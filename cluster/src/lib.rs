@@ -6,6 +6,7 @@ pub mod access;
 pub mod config;
 pub mod connection;
 pub mod control;
+pub mod internal;
 pub mod link;
 pub mod node;
 pub mod sc;

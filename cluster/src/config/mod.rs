@@ -9,6 +9,7 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use crate::connection::ListenAddress;
+use crate::internal::{Address, IdentityFiles};
 use crate::sc::Owner;
 
 /// One process: an SC, an SPU, or both.
@@ -24,6 +25,8 @@ pub struct Config {
     /// Bytes that must stay free on the disk: below it nothing more is stored.
     #[serde(default = "default_reserve")]
     pub host_reserve_bytes: u64,
+    /// With what the cluster's servers know each other; wanted as soon as an internal socket is TCP.
+    pub internal: Option<IdentityFiles>,
     /// The SC's part; absent in a process that is an SPU only.
     pub sc: Option<ScConfig>,
     /// The SPU's part; absent in a process that is the SC only.
@@ -38,11 +41,14 @@ pub struct ScConfig {
     #[serde(deserialize_with = "address::list")]
     pub public: Vec<ListenAddress>,
     /// Where the provisioner is met (HTTP).
-    #[serde(deserialize_with = "address::unix")]
-    pub control: PathBuf,
+    #[serde(deserialize_with = "address::internal")]
+    pub control: Address,
     /// Where SPUs are met.
-    #[serde(deserialize_with = "address::unix")]
-    pub link: PathBuf,
+    #[serde(deserialize_with = "address::internal")]
+    pub link: Address,
+    /// Where anybody may ask whether it lives and serves (plain HTTP).
+    #[serde(default, deserialize_with = "address::optional_tcp")]
+    pub probe: Option<String>,
     /// File to which the bound TCP addresses are written.
     pub address_file: Option<PathBuf>,
 }
@@ -51,17 +57,21 @@ pub struct ScConfig {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SpuConfig {
-    /// Its name in the settings.
+    /// Its name in the settings; `--name` goes before it.
+    #[serde(default)]
     pub name: String,
     /// Where clients are met.
     #[serde(deserialize_with = "address::list")]
     pub public: Vec<ListenAddress>,
     /// The SC's socket for SPUs.
-    #[serde(deserialize_with = "address::unix")]
-    pub link: PathBuf,
+    #[serde(deserialize_with = "address::internal")]
+    pub link: Address,
     /// Health and metrics of an SPU that runs by itself.
-    #[serde(default, deserialize_with = "address::optional_unix")]
-    pub control: Option<PathBuf>,
+    #[serde(default, deserialize_with = "address::optional_internal")]
+    pub control: Option<Address>,
+    /// Where anybody may ask whether it lives and serves (plain HTTP).
+    #[serde(default, deserialize_with = "address::optional_tcp")]
+    pub probe: Option<String>,
     /// File to which the bound TCP addresses are written.
     pub address_file: Option<PathBuf>,
 }
@@ -107,12 +117,15 @@ pub enum ConfigError {
 }
 
 impl Config {
-    /// Reads and checks the file.
-    pub fn load(path: &Path, role: Role) -> Result<Self, ConfigError> {
+    /// Reads and checks the file. A name given here is the SPU's, so that many can share one file.
+    pub fn load(path: &Path, role: Role, spu_name: Option<String>) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path)
             .map_err(|reason| ConfigError::Read { path: path.into(), reason })?;
-        let config: Self = toml::from_str(&text)
+        let mut config: Self = toml::from_str(&text)
             .map_err(|reason| ConfigError::Syntax { path: path.into(), reason: Box::new(reason) })?;
+        if let (Some(spu), Some(name)) = (&mut config.spu, spu_name) {
+            spu.name = name;
+        }
         config.check(role).map_err(|problem| ConfigError::Content { path: path.into(), problem })?;
         Ok(config)
     }
@@ -133,6 +146,17 @@ impl Config {
     }
 
     fn check(&self, role: Role) -> Result<(), String> {
+        self.check_parts(role)?;
+        let sc = self.sc.iter().flat_map(|sc| [&sc.control, &sc.link]);
+        let spu = self.spu.iter().flat_map(|spu| [Some(&spu.link), spu.control.as_ref()]).flatten();
+        let tcp = sc.chain(spu).find(|address| matches!(address, Address::Tcp(_)));
+        match (tcp, &self.internal) {
+            (Some(tcp), None) => Err(format!("{tcp} needs the section [internal], which is missing")),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_parts(&self, role: Role) -> Result<(), String> {
         let (wants_sc, wants_spu) = match role {
             Role::Node => (true, true),
             Role::Sc => (true, false),

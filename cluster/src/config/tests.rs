@@ -18,7 +18,7 @@ fn load(text: &str, role: Role) -> Result<Config, String> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("cluster.toml");
     std::fs::write(&path, text).unwrap();
-    Config::load(&path, role).map_err(|error| error.to_string())
+    Config::load(&path, role, None).map_err(|error| error.to_string())
 }
 
 #[test]
@@ -39,7 +39,11 @@ fn what_is_wrong_is_said() {
         ("", "", Role::Sc, "[spu] does not belong to an SC"),
         ("main-0\"\n", "Main.0\"\n", Role::Node, "spu.name"),
         ("name = \"main-0\"", "name = \"sc\"", Role::Node, "is taken"),
-        ("unix:/c/run/control.sock", "tcp:127.0.0.1:1", Role::Node, "only a unix: address will do"),
+        ("name = \"main-0\"", "", Role::Node, "spu.name"),
+        ("unix:/c/run/control.sock", "tcp:127.0.0.1:1", Role::Node, "needs the section [internal]"),
+        ("unix:/c/run/control.sock", "tcp+proxy:127.0.0.1:1", Role::Node, "is not an address"),
+        ("[sc]", "[sc]\nprobe = \"unix:/c/probe.sock\"", Role::Node, "only a tcp: address will do"),
+        ("[sc]", "[internal]\nname = \"internal.c1\"\n[sc]", Role::Node, "missing field `certificate_file`"),
         ("unix:/c/run/link.sock", &long, Role::Node, "longer than 107 bytes"),
         ("tcp:127.0.0.1:0", "tcp:127.0.0.1", Role::Node, "is not an address"),
         ("tcp:127.0.0.1:0", "udp:127.0.0.1:0", Role::Node, "is not an address"),
@@ -49,4 +53,33 @@ fn what_is_wrong_is_said() {
         assert!(error.contains(expected), "{expected:?} not in {error:?}");
     }
     assert!(load("", Role::Node).unwrap_err().contains("role_dir_data"));
+}
+
+const POD: &str = r#"
+role_dir_data = "/data"
+tenant = "6f1c7a52-0d4e-4a57-9f5a-0d8a3c0e9f01"
+cluster = "6f1c7a52-0d4e-4a57-9f5a-0d8a3c0e9f02"
+[internal]
+certificate_file = "/etc/fluvio/internal/tls.crt"
+key_file = "/etc/fluvio/internal/tls.key"
+ca_file = "/etc/fluvio/internal/ca.crt"
+name = "internal.c1.fluvio.test"
+[spu]
+public = ["tcp+proxy:0.0.0.0:9005"]
+link = "tcp:sc.fluvio-1.svc:9010"
+probe = "tcp:0.0.0.0:9030"
+"#;
+
+#[test]
+fn the_spus_of_a_cluster_can_share_one_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("spu.toml");
+    std::fs::write(&path, POD).unwrap();
+    let spu = Config::load(&path, Role::Spu, Some("main-1".into())).unwrap().spu.unwrap();
+    assert_eq!((spu.name.as_str(), spu.probe.as_deref()), ("main-1", Some("0.0.0.0:9030")));
+    assert_eq!(spu.link, Address::Tcp("sc.fluvio-1.svc:9010".into()));
+    for name in [None, Some("Main.1".to_owned())] {
+        let error = Config::load(&path, Role::Spu, name).unwrap_err().to_string();
+        assert!(error.contains("spu.name"), "{error}");
+    }
 }

@@ -2,28 +2,13 @@ use std::sync::Arc;
 
 use cluster_settings::Settings;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
 
 use super::*;
 use crate::connection::tests::fixture::{Cluster, until};
+use crate::internal::Dialler;
 use crate::link::{self, Relay, SpuLink};
 use crate::sc::{Owner, Sc};
-
-#[test]
-fn only_root_and_the_own_user_are_trusted() {
-    for (peer, own, expected) in [(0, 1000, true), (1000, 1000, true), (1001, 1000, false), (1000, 0, false)]
-    {
-        assert_eq!(trusted(peer, own), expected, "{peer} at {own}");
-    }
-}
-
-#[tokio::test]
-async fn a_socket_left_behind_is_replaced_and_nobody_else_may_open_it() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("control.sock");
-    drop(bind_private(&path).unwrap());
-    let _listener = bind_private(&path).unwrap();
-    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-}
 
 struct Controlled {
     dir: tempfile::TempDir,
@@ -42,9 +27,9 @@ impl Controlled {
         let stop = CancellationToken::new();
         let owner = Owner { tenant: settings.tenant, cluster: settings.cluster };
         let (sc, _) = Sc::start(dir.path().join("sc"), owner, stop.clone()).unwrap();
-        let links = bind_private(&dir.path().join("link.sock")).unwrap();
+        let links = Listener::unix(&dir.path().join("link.sock")).unwrap();
         tokio::spawn(link::listen::serve(links, sc.clone(), Arc::new(Relay::default()), stop.clone()));
-        let listener = bind_private(&dir.path().join("control.sock")).unwrap();
+        let listener = Listener::unix(&dir.path().join("control.sock")).unwrap();
         tokio::spawn(serve(listener, sc_routes(sc, Arc::default()), stop.clone()));
         Self { dir, stop }
     }
@@ -93,9 +78,9 @@ async fn settings_are_confirmed_when_the_spus_have_them() {
     let mut settings = Cluster::new().settings();
     let controlled = Controlled::start(&settings);
     assert_eq!(controlled.push(&settings).await.0, 204);
-    let socket = controlled.dir.path().join("link.sock");
+    let dialler = Dialler::Unix(controlled.dir.path().join("link.sock"));
     let stop = controlled.stop.clone();
-    let (link, dialling) = SpuLink::new("main-0".into(), socket, Vec::new(), None, stop);
+    let (link, dialling) = SpuLink::new("main-0".into(), dialler, Vec::new(), None, stop);
     tokio::spawn(dialling);
     let seen = link.settings();
     until("the SPU has the first", || seen.borrow().is_some()).await;

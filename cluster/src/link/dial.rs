@@ -1,11 +1,9 @@
 //! The SPU's end: dial, say hello, and go on until the SC goes away; then again.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::UnixStream;
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::io::{ReadHalf, WriteHalf};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -14,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::frames::{LinkError, read, write};
 use super::message::{FromSc, FromSpu, OffsetsAnswer, VERSION, View};
 use super::{AnswerQueue, OffsetsCall, SpuLink};
+use crate::internal::{Dialler, Stream};
 
 /// First and longest pause before dialling again.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
@@ -33,7 +32,7 @@ const INCOMING: usize = 64;
 /// Keeps the link up until `stop`.
 pub async fn keep_up(
     link: SpuLink,
-    socket: PathBuf,
+    dialler: Dialler,
     mut offsets: mpsc::Receiver<OffsetsCall>,
     stop: CancellationToken,
 ) {
@@ -41,7 +40,7 @@ pub async fn keep_up(
     let mut said = String::new();
     loop {
         let ended = tokio::select! {
-            ended = one_connection(&link, &socket, &mut offsets, &mut pause) => ended,
+            ended = one_connection(&link, &dialler, &mut offsets, &mut pause) => ended,
             () = stop.cancelled() => return,
         };
         link.shared.registered.send_replace(None);
@@ -74,12 +73,12 @@ async fn refuse_offsets(offsets: &mut mpsc::Receiver<OffsetsCall>, pause: Durati
 /// One connection from hello to end; the end is always an error.
 async fn one_connection(
     link: &SpuLink,
-    socket: &Path,
+    dialler: &Dialler,
     offsets: &mut mpsc::Receiver<OffsetsCall>,
     pause: &mut Duration,
 ) -> LinkError {
-    let (mut reader, mut writer) = match UnixStream::connect(socket).await {
-        Ok(stream) => stream.into_split(),
+    let (mut reader, mut writer) = match dialler.dial().await {
+        Ok(stream) => tokio::io::split(stream),
         Err(error) => return error.into(),
     };
     match timeout(PATIENCE, greet(link, &mut reader, &mut writer)).await {
@@ -97,8 +96,8 @@ async fn one_connection(
 
 async fn greet(
     link: &SpuLink,
-    reader: &mut OwnedReadHalf,
-    writer: &mut OwnedWriteHalf,
+    reader: &mut ReadHalf<Stream>,
+    writer: &mut WriteHalf<Stream>,
 ) -> Result<(), LinkError> {
     let hello = FromSpu::Hello {
         version: VERSION,
@@ -122,7 +121,7 @@ async fn greet(
 }
 
 /// Reading has a task of its own, because a half-read frame must not be dropped when something else happens.
-async fn read_all(mut reader: OwnedReadHalf, incoming: mpsc::Sender<Result<FromSc, LinkError>>) {
+async fn read_all(mut reader: ReadHalf<Stream>, incoming: mpsc::Sender<Result<FromSc, LinkError>>) {
     loop {
         let message = match read(&mut reader).await {
             Ok(Some(message)) => Ok(message),
@@ -138,7 +137,7 @@ async fn read_all(mut reader: OwnedReadHalf, incoming: mpsc::Sender<Result<FromS
 
 struct Session<'a> {
     link: &'a SpuLink,
-    writer: OwnedWriteHalf,
+    writer: WriteHalf<Stream>,
     next_id: u64,
     /// Operations that the SC has been asked for.
     waiting: Vec<Waiting>,

@@ -66,6 +66,8 @@ pub async fn write<T: Serialize>(
     }
     frame[..4].copy_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes());
     socket.write_all(&frame).await?;
+    // TLS may keep the end of it back.
+    socket.flush().await?;
     Ok(())
 }
 

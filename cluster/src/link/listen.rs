@@ -6,8 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use cluster_settings::Settings;
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{UnixListener, UnixStream};
+use tokio::io::{ReadHalf, WriteHalf};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -17,6 +16,7 @@ use uuid::Uuid;
 use super::frames::{LinkError, read, write};
 use super::message::{FromSc, FromSpu, OffsetsAnswer, PartitionKey, VERSION, ViewChange};
 use super::{AnswerQueue, OffsetsCall, Relay};
+use crate::internal::{Listener, Stream};
 use crate::sc::metadata::Metadata;
 use crate::sc::state::State;
 use crate::sc::topic::CONSUMER_OFFSETS;
@@ -40,31 +40,24 @@ const RELAYED: usize = 256;
 /// A change of the others' storage below this share of itself is not worth a frame.
 const STORAGE_NEWS_SHARE: u64 = 64;
 
-/// Serves the link socket until `stop`. Only root and the process's own user are let in.
-pub async fn serve(listener: UnixListener, sc: Sc, relay: Arc<Relay>, stop: CancellationToken) {
+/// Serves the link socket until `stop`.
+pub async fn serve(mut listener: Listener, sc: Sc, relay: Arc<Relay>, stop: CancellationToken) {
     let mut tasks = JoinSet::new();
     let sessions = AtomicU64::new(0);
     loop {
         tokio::select! {
-            accepted = listener.accept(), if tasks.len() < CONNECTIONS => match accepted {
-                Ok((stream, _)) if crate::control::peer_is_trusted(&stream) => {
-                    let session = sessions.fetch_add(1, Ordering::Relaxed);
-                    tasks.spawn(one_spu(stream, sc.clone(), relay.clone(), session));
-                }
-                Ok(_) => tracing::warn!("a stranger at the link socket was sent away"),
-                Err(error) => {
-                    tracing::warn!(%error, "the link socket does not accept");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-            },
+            stream = listener.accept(), if tasks.len() < CONNECTIONS => {
+                let session = sessions.fetch_add(1, Ordering::Relaxed);
+                tasks.spawn(one_spu(stream, sc.clone(), relay.clone(), session));
+            }
             Some(_) = tasks.join_next() => {}
             () = stop.cancelled() => return,
         }
     }
 }
 
-async fn one_spu(stream: UnixStream, sc: Sc, relay: Arc<Relay>, session: u64) {
-    let (mut reader, mut writer) = stream.into_split();
+async fn one_spu(stream: Stream, sc: Sc, relay: Arc<Relay>, session: u64) {
+    let (mut reader, mut writer) = tokio::io::split(stream);
     let spu = match timeout(PATIENCE, welcome(&mut reader, &mut writer, &sc, session)).await {
         Ok(Ok(spu)) => spu,
         Ok(Err(error)) => return tracing::debug!(%error, "an SPU was not registered"),
@@ -94,8 +87,8 @@ async fn one_spu(stream: UnixStream, sc: Sc, relay: Arc<Relay>, session: u64) {
 }
 
 async fn welcome(
-    reader: &mut OwnedReadHalf,
-    writer: &mut OwnedWriteHalf,
+    reader: &mut ReadHalf<Stream>,
+    writer: &mut WriteHalf<Stream>,
     sc: &Sc,
     session: u64,
 ) -> Result<i32, LinkError> {
@@ -130,7 +123,7 @@ async fn named_in_settings(sc: &Sc, name: &str) {
 }
 
 /// Reading has a task of its own, because a half-read frame must not be dropped when something else happens.
-async fn read_all(mut reader: OwnedReadHalf, incoming: mpsc::Sender<Result<FromSpu, LinkError>>) {
+async fn read_all(mut reader: ReadHalf<Stream>, incoming: mpsc::Sender<Result<FromSpu, LinkError>>) {
     loop {
         let message = match read(&mut reader).await {
             Ok(Some(message)) => Ok(message),
@@ -158,7 +151,7 @@ struct SpuSession {
     spu: i32,
     sc: Sc,
     relay: Arc<Relay>,
-    writer: OwnedWriteHalf,
+    writer: WriteHalf<Stream>,
     state: watch::Receiver<Arc<State>>,
     told: Told,
     next_id: u64,

@@ -1,4 +1,4 @@
-//! The link between SC and SPU: a Unix socket in the cluster's own folder.
+//! The link between SC and SPU: a Unix socket in the cluster's own folder, or mutual TLS between hosts.
 //!
 //! The SPU dials, says who it is and what it holds; the SC streams the settings and the SPU's partitions, the
 //! SPU streams how they stand. Either side may be away: the SPU goes on with what it was told last, the SC
@@ -12,13 +12,13 @@ pub mod message;
 mod relay;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use cluster_settings::Settings;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::internal::Dialler;
 use crate::sc::metadata::Metadata;
 use crate::sc::topic::Replicas;
 
@@ -78,14 +78,14 @@ impl SpuLink {
     /// until `stop`.
     pub fn new(
         name: String,
-        socket: PathBuf,
+        dialler: Dialler,
         kept: Vec<Assignment>,
         settings: Option<Settings>,
         stop: CancellationToken,
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (offsets_out, offsets_out_receiver) = mpsc::channel(OFFSETS_QUEUE);
         let link = Self::unlinked(name, kept, settings, offsets_out);
-        (link.clone(), dial::keep_up(link, socket, offsets_out_receiver, stop))
+        (link.clone(), dial::keep_up(link, dialler, offsets_out_receiver, stop))
     }
 
     fn unlinked(
@@ -174,6 +174,12 @@ impl SpuLink {
     /// The requests that this SPU has to answer while it leads the consumer offsets; there is one taker.
     pub fn take_offsets_requests(&self) -> Option<mpsc::Receiver<OffsetsCall>> {
         self.shared.offsets_in_receiver.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// As if the SC had registered it, or lost it.
+    #[cfg(test)]
+    pub(crate) fn register(&self, spu: Option<i32>) {
+        self.shared.registered.send_replace(spu);
     }
 
     fn tell(&self, change: impl FnOnce(&mut Outbox)) {

@@ -39,7 +39,7 @@ enum RoleArgs {
     /// The streaming controller.
     Sc(FileArgs),
     /// One stream processing unit.
-    Spu(FileArgs),
+    Spu(SpuArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -49,12 +49,21 @@ struct FileArgs {
     config: PathBuf,
 }
 
+#[derive(Debug, clap::Args)]
+struct SpuArgs {
+    #[command(flatten)]
+    file: FileArgs,
+    /// The SPU's name in the settings, instead of the configuration's `spu.name`.
+    #[arg(long)]
+    name: Option<String>,
+}
+
 /// Runs the program.
 pub fn main() -> ExitCode {
-    let (role, file) = match Args::parse().role {
-        RoleArgs::Node(args) => (Role::Node, args.config),
-        RoleArgs::Sc(args) => (Role::Sc, args.config),
-        RoleArgs::Spu(args) => (Role::Spu, args.config),
+    let (role, file, spu_name) = match Args::parse().role {
+        RoleArgs::Node(args) => (Role::Node, args.config, None),
+        RoleArgs::Sc(args) => (Role::Sc, args.config, None),
+        RoleArgs::Spu(args) => (Role::Spu, args.file.config, args.name),
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt()
@@ -62,7 +71,7 @@ pub fn main() -> ExitCode {
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .init();
-    match start(role, file) {
+    match start(role, file, spu_name) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");
@@ -71,13 +80,13 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn start(role: Role, file: PathBuf) -> anyhow::Result<()> {
+fn start(role: Role, file: PathBuf, spu_name: Option<String>) -> anyhow::Result<()> {
     if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
         anyhow::bail!("another TLS provider is installed already");
     }
     // Keys and records are nobody else's business; the gateway's sockets get their mode by name.
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
-    let config = Config::load(&file, role)?;
+    let config = Config::load(&file, role, spu_name)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .max_blocking_threads(DISK_THREADS)

@@ -1,7 +1,6 @@
 //! Wires the parts together and waits for the end.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,11 +9,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{address_file, spu_settings};
+use super::address_file::{self, Bound};
+use super::spu_settings;
 use crate::access::PolicyWatch;
 use crate::config::{Config, ScConfig, SpuConfig};
 use crate::connection::{ConnectionLimit, ListenAddress, Listener, Server, Service, Timing};
-use crate::control;
+use crate::control::{self, Facts, Probe};
+use crate::internal::{Address, Dialler, Identity, Listener as InternalListener};
 use crate::link::{self, Relay, SpuLink};
 use crate::sc::Sc;
 use crate::sc::admin::AdminService;
@@ -32,29 +33,37 @@ struct Process {
     limit: Arc<ConnectionLimit>,
     tasks: TaskTracker,
     stop: CancellationToken,
+    /// With what internal sockets over TCP are secured.
+    identity: Option<Arc<Identity>>,
 }
 
 /// Runs the process until a signal asks it to end.
 pub async fn until_stopped(config: Config) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for signals")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for signals")?;
+    let identity = config.internal.clone().map(Identity::load).transpose()?;
     let process = Process {
         config,
+        identity: identity.map(Arc::new),
         usage: Arc::default(),
         limit: Arc::default(),
         tasks: TaskTracker::new(),
         stop: CancellationToken::new(),
     };
-    let mut result = process.start().await;
-    if result.is_ok() {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-            // Whoever supervises the process starts it anew; half an SC would only look alive.
-            () = process.stop.cancelled() => result = Err(anyhow::anyhow!("a part of the process failed")),
+    // The probes answer until everything else has ended.
+    let (result, _probes) = match process.start().await {
+        Ok(probes) => {
+            let result = tokio::select! {
+                _ = terminate.recv() => Ok(()),
+                _ = interrupt.recv() => Ok(()),
+                // Whoever supervises the process starts it anew; half an SC would only look alive.
+                () = process.stop.cancelled() => Err(anyhow::anyhow!("a part of the process failed")),
+            };
+            tracing::info!("stopping");
+            (result, probes)
         }
-        tracing::info!("stopping");
-    }
+        Err(error) => (Err(error), Vec::new()),
+    };
     process.stop.cancel();
     process.tasks.close();
     if tokio::time::timeout(STOP_PATIENCE, process.tasks.wait()).await.is_err() {
@@ -64,17 +73,19 @@ pub async fn until_stopped(config: Config) -> anyhow::Result<()> {
 }
 
 impl Process {
-    async fn start(&self) -> anyhow::Result<()> {
+    async fn start(&self) -> anyhow::Result<Vec<Probe>> {
+        let mut probes = Vec::new();
         if let Some(sc) = &self.config.sc {
-            self.start_sc(sc).await.context("cannot start the SC")?;
+            probes.extend(self.start_sc(sc).await.context("cannot start the SC")?);
         }
         if let Some(spu) = &self.config.spu {
-            self.start_spu(spu).await.context("cannot start the SPU")?;
+            probes.extend(self.start_spu(spu).await.context("cannot start the SPU")?);
         }
-        Ok(())
+        Ok(probes)
     }
 
-    async fn start_sc(&self, config: &ScConfig) -> anyhow::Result<()> {
+    async fn start_sc(&self, config: &ScConfig) -> anyhow::Result<Option<Probe>> {
+        let probe = self.probe(config.probe.as_deref()).await?;
         let owner = self.config.owner();
         let (sc, engine) = Sc::start(self.config.sc_dir(), owner, self.stop.clone())?;
         let stop = self.stop.clone();
@@ -84,37 +95,33 @@ impl Process {
                 stop.cancel();
             }
         });
-        let links = control::bind_private(&config.link)?;
-        self.tasks.spawn(link::listen::serve(
-            links,
-            sc.clone(),
-            Arc::new(Relay::default()),
-            self.stop.clone(),
-        ));
+        let links = self.listen(&config.link).await?;
+        let link = links.tcp_address();
+        let relay = Arc::new(Relay::default());
+        self.tasks.spawn(link::listen::serve(links, sc.clone(), relay, self.stop.clone()));
         let service = Arc::new(AdminService::new(sc.clone(), self.usage.clone()));
-        self.serve_public(
-            &config.public,
-            config.address_file.as_deref(),
-            ServerName::Sc,
-            sc.policy(),
-            service,
-        )
-        .await?;
+        let public = self.serve_public(&config.public, ServerName::Sc, sc.policy(), service).await?;
         // Last: whoever finds this socket may take it that the others are there.
-        let control = control::bind_private(&config.control)?;
-        let routes = control::sc_routes(sc, self.usage.clone());
-        self.tasks.spawn(control::serve(control, routes, self.stop.clone()));
-        Ok(())
+        let controls = self.listen(&config.control).await?;
+        let control = controls.tcp_address();
+        if let Some(path) = &config.address_file {
+            let probe = probe.as_ref().map(Probe::address);
+            address_file::write(path, &Bound { public, link, control, probe })?;
+        }
+        let routes = control::sc_routes(sc.clone(), self.usage.clone());
+        self.tasks.spawn(control::serve(controls, routes, self.stop.clone()));
+        Ok(probe.inspect(|probe| probe.started(Facts::Sc(sc))))
     }
 
-    async fn start_spu(&self, config: &SpuConfig) -> anyhow::Result<()> {
+    async fn start_spu(&self, config: &SpuConfig) -> anyhow::Result<Option<Probe>> {
+        let probe = self.probe(config.probe.as_deref()).await?;
         let folder = self.config.spu_dir(&config.name);
         std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let kept = kept_assignments(&folder)?;
         let owner = self.config.owner();
         let settings = spu_settings::kept(&folder, owner);
-        let (link, dialling) =
-            SpuLink::new(config.name.clone(), config.link.clone(), kept, settings, self.stop.clone());
+        let dialler = self.dialler(&config.link)?;
+        let (link, dialling) = SpuLink::new(config.name.clone(), dialler, kept, settings, self.stop.clone());
         let (policy, follow) = spu_settings::follow(link.clone(), folder.clone(), owner, self.stop.clone());
         let spu = Spu::start(SpuOptions {
             name: config.name.clone(),
@@ -126,39 +133,62 @@ impl Process {
             stop: self.stop.clone(),
         })
         .await?;
-        self.serve_public(
-            &config.public,
-            config.address_file.as_deref(),
-            ServerName::Spu(config.name.clone()),
-            policy,
-            spu.requests(),
-        )
-        .await?;
+        let name = ServerName::Spu(config.name.clone());
+        let public = self.serve_public(&config.public, name, policy.clone(), spu.requests()).await?;
         self.tasks.spawn(follow);
         self.tasks.spawn(spu.run());
         // Only now, so that the SC sends nobody to an SPU that does not listen yet.
         self.tasks.spawn(dialling);
-        if let Some(path) = &config.control {
-            let control = control::bind_private(path)?;
-            let routes = control::spu_routes(link, self.usage.clone());
-            self.tasks.spawn(control::serve(control, routes, self.stop.clone()));
+        let mut bound = Bound { public, probe: probe.as_ref().map(Probe::address), ..Bound::default() };
+        if let Some(address) = &config.control {
+            let controls = self.listen(address).await?;
+            bound.control = controls.tcp_address();
+            let routes = control::spu_routes(link.clone(), self.usage.clone());
+            self.tasks.spawn(control::serve(controls, routes, self.stop.clone()));
         }
-        Ok(())
+        if let Some(path) = &config.address_file {
+            address_file::write(path, &bound)?;
+        }
+        Ok(probe.inspect(|probe| probe.started(Facts::Spu { link, policy })))
+    }
+
+    /// Before anything that may take its time, such as reading the logs after a crash.
+    async fn probe(&self, address: Option<&str>) -> anyhow::Result<Option<Probe>> {
+        let Some(address) = address else { return Ok(None) };
+        let listening = Probe::listen(address, self.usage.clone(), self.stop.clone()).await;
+        listening.map(Some).with_context(|| format!("cannot listen on tcp:{address}"))
+    }
+
+    async fn listen(&self, address: &Address) -> anyhow::Result<InternalListener> {
+        Ok(match address {
+            Address::Unix(path) => InternalListener::unix(path)?,
+            Address::Tcp(address) => InternalListener::tls(address, self.identity()?).await?,
+        })
+    }
+
+    fn dialler(&self, address: &Address) -> anyhow::Result<Dialler> {
+        Ok(match address {
+            Address::Unix(path) => Dialler::Unix(path.clone()),
+            Address::Tcp(address) => Dialler::Tls { address: address.clone(), identity: self.identity()? },
+        })
+    }
+
+    fn identity(&self) -> anyhow::Result<Arc<Identity>> {
+        self.identity.clone().context("the section [internal] is missing")
     }
 
     async fn serve_public<S: Service>(
         &self,
         addresses: &[ListenAddress],
-        address_file: Option<&Path>,
         name: ServerName,
         policy: PolicyWatch,
         service: Arc<S>,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<Vec<SocketAddr>> {
         let mut listeners = Vec::with_capacity(addresses.len());
         for address in addresses {
             listeners.push(Listener::bind(address.clone()).await?);
         }
-        let bound: Vec<SocketAddr> = listeners.iter().filter_map(Listener::tcp_address).collect();
+        let bound = listeners.iter().filter_map(Listener::tcp_address).collect();
         let server = Arc::new(Server {
             name,
             policy,
@@ -168,9 +198,6 @@ impl Process {
             stop: self.stop.clone(),
         });
         self.tasks.spawn(crate::connection::serve(listeners, server, service));
-        match address_file {
-            Some(path) => address_file::write(path, &bound),
-            None => Ok(()),
-        }
+        Ok(bound)
     }
 }

@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use crate::access::Policy;
 use crate::connection::tests::fixture::{Client, Cluster, DEADLINE, DOMAIN, Running};
+use crate::internal::Dialler;
 use crate::link::message::{FromSc, FromSpu, ViewChange};
 use crate::link::{Assignment, PartitionKey, SpuLink};
 use crate::sc::topic::{CONSUMER_OFFSETS, TopicOptions};
@@ -36,8 +37,8 @@ impl Unit {
     pub(super) async fn start(folder: &Path, settings: Settings, view: Vec<Assignment>) -> Self {
         let kept = if view.is_empty() { kept_assignments(folder).unwrap() } else { view };
         let stop = CancellationToken::new();
-        let socket = folder.join("link.sock");
-        let (link, dialling) = SpuLink::new("main-0".into(), socket, kept, None, stop.clone());
+        let dialler = Dialler::Unix(folder.join("link.sock"));
+        let (link, dialling) = SpuLink::new("main-0".into(), dialler, kept, None, stop.clone());
         let policy = watch::Sender::new(Some(Arc::new(Policy::build(settings, None).unwrap())));
         let usage = Arc::new(Usage::default());
         let spu = Spu::start(SpuOptions {

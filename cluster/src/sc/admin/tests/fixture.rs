@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::connection::tests::fixture::{Client, Cluster, DEADLINE, Running};
-use crate::control;
+use crate::internal::{Dialler, Listener};
 use crate::link::{self, Relay, ReplicaReport, ReplicaState, SpuLink};
 use crate::sc::admin::AdminService;
 use crate::sc::{Owner, Sc};
@@ -74,7 +74,7 @@ impl World {
     pub async fn start(&self) -> Process {
         let stop = CancellationToken::new();
         let (sc, _) = Sc::start(self.sc_dir(), self.owner(), stop.clone()).unwrap();
-        let links = control::bind_private(&self.link_socket()).unwrap();
+        let links = Listener::unix(&self.link_socket()).unwrap();
         tokio::spawn(link::listen::serve(links, sc.clone(), Arc::new(Relay::default()), stop.clone()));
         sc.put_settings(self.settings.clone()).await.unwrap();
         let usage = Arc::new(Usage::default());
@@ -99,7 +99,8 @@ impl World {
     pub async fn spu_that_holds(&self, n: i32, held: Vec<link::Assignment>) -> Spu {
         let stop = CancellationToken::new();
         let name = format!("main-{n}");
-        let (link, dialling) = SpuLink::new(name, self.link_socket(), held, None, stop.clone());
+        let (link, dialling) =
+            SpuLink::new(name, Dialler::Unix(self.link_socket()), held, None, stop.clone());
         let mut registered = link.registered();
         tokio::spawn(dialling);
         timeout(DEADLINE, registered.wait_for(Option::is_some)).await.expect("registered in time").unwrap();
