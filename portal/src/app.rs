@@ -1,6 +1,5 @@
 //! What handlers share, built once by `server::serve` from the configuration.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +13,7 @@ use crate::accounts::access_token::Signer;
 use crate::accounts::passwords::Passwords;
 use crate::config::{self, ServeConfig};
 use crate::db::sweep;
-use crate::edge::rates::Rate;
+use crate::edge::rates::{Rate, Store};
 use crate::live::Live;
 use crate::mail::Mailer;
 
@@ -27,6 +26,11 @@ const EVENT_STREAMS: usize = 2_000;
 
 /// How often rows that nobody needs any more are looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(3600);
+/// How often full buckets are: anybody on the network can make one.
+const SWEEP_RATES_EVERY: Duration = Duration::from_secs(60);
+/// Requests of one client of which the database hears at once: one statement a request would be the dearest part
+/// of most of them.
+const REQUESTS_EACH: u32 = 20;
 
 /// The shared state; cheap to clone.
 pub type App = Arc<AppState>;
@@ -49,6 +53,8 @@ pub struct AppState {
     pub rates: Rates,
     /// Room for event streams.
     pub streams: Arc<Semaphore>,
+    /// Cancelled when a stop was asked for: requests are still served, and no new ones should be sent here.
+    pub draining: CancellationToken,
     /// Cancelled when the portal stops; event streams end on it.
     pub stopping: CancellationToken,
 }
@@ -56,31 +62,44 @@ pub struct AppState {
 /// How fast things may be tried.
 pub struct Rates {
     /// Sign-ups by client address.
-    pub sign_ups: Rate<IpAddr>,
+    pub sign_ups: Rate,
     /// Mails to one address: nobody's inbox is flooded through us.
-    pub mails: Rate<String>,
+    pub mails: Rate,
     /// Failed sign-ins by client address.
-    pub sign_ins: Rate<IpAddr>,
+    pub sign_ins: Rate,
     /// Failed sign-ins by account and client address.
-    pub guesses: Rate<(String, IpAddr)>,
+    pub guesses: Rate,
     /// Failed sign-ins by account, over all addresses but those it signed in from before.
-    pub accounts: Rate<String>,
+    pub accounts: Rate,
     /// Requests to the JSON API by client address.
-    pub requests: Rate<IpAddr>,
+    pub requests: Rate,
 }
 
 impl Rates {
-    fn new(config: &ServeConfig) -> Self {
+    fn new(config: &ServeConfig, pool: &PgPool) -> Self {
         let rates = config.rates;
         let seconds = |n: u32| Duration::from_secs(n.into());
+        let store = Store::new(pool.clone());
+        let rate = |kind, burst, period| Rate::new(&store, kind, burst, period);
         Rates {
-            sign_ups: Rate::new(rates.sign_ups, seconds(rates.seconds_per_sign_up)),
-            mails: Rate::new(5, seconds(120)),
-            sign_ins: Rate::new(rates.failed_sign_ins, seconds(1)),
-            guesses: Rate::new(10, seconds(20)),
-            accounts: Rate::new(50, seconds(10)),
-            requests: Rate::new(rates.requests, Duration::from_millis(5)),
+            sign_ups: rate("sign_up", rates.sign_ups, seconds(rates.seconds_per_sign_up)),
+            mails: rate("mail", 5, seconds(120)),
+            sign_ins: rate("sign_in", rates.failed_sign_ins, seconds(1)),
+            guesses: rate("guess", 10, seconds(20)),
+            accounts: rate("account", 50, seconds(10)),
+            requests: rate("request", rates.requests, Duration::from_millis(5)).settled_each(REQUESTS_EACH),
         }
+    }
+
+    /// Forgets what need not be remembered.
+    async fn sweep(&self) -> sqlx::Result<u64> {
+        let all =
+            [&self.sign_ups, &self.mails, &self.sign_ins, &self.guesses, &self.accounts, &self.requests];
+        let mut rows = 0;
+        for rate in all {
+            rows += rate.sweep().await?;
+        }
+        Ok(rows)
     }
 }
 
@@ -96,26 +115,54 @@ pub async fn build(config: ServeConfig, stopping: CancellationToken) -> anyhow::
     let key = config::read_secret(&config.jwt_key_file)?;
     let signer = Signer::new(&key, &config.public_url)
         .with_context(|| format!("{} holds no P-256 key (PKCS#8 PEM)", config.jwt_key_file.display()))?;
-    let mailer = Mailer::new(&config.mail, &stopping)?;
+    let mailer = Mailer::new(&config.mail, &pool, &stopping)?;
     let passwords = Passwords::new().await?;
     let live = Live::start(pool.clone(), stopping.clone());
-    tokio::spawn(sweep_forever(pool.clone(), stopping.clone()));
-    let rates = Rates::new(&config);
+    let rates = Rates::new(&config, &pool);
     let streams = Arc::new(Semaphore::new(EVENT_STREAMS));
-    Ok(Arc::new(AppState { config, pool, passwords, signer, mailer, live, rates, streams, stopping }))
+    let app = Arc::new(AppState {
+        config,
+        pool,
+        passwords,
+        signer,
+        mailer,
+        live,
+        rates,
+        streams,
+        draining: CancellationToken::new(),
+        stopping,
+    });
+    tokio::spawn(sweep_forever(app.clone()));
+    tokio::spawn(sweep_rates_forever(app.clone()));
+    Ok(app)
 }
 
 /// Forgets rows that nobody needs any more.
-async fn sweep_forever(pool: PgPool, stopping: CancellationToken) {
-    loop {
-        tokio::select! {
-            () = stopping.cancelled() => return,
-            () = tokio::time::sleep(SWEEP_EVERY) => {}
-        }
-        match sweep::all(&pool).await {
-            Ok(0) => {}
-            Ok(rows) => tracing::info!(rows, "forgot rows that nobody needs any more"),
-            Err(error) => tracing::warn!("cannot sweep: {error}"),
-        }
+async fn sweep_forever(app: App) {
+    while waited(&app, SWEEP_EVERY).await {
+        note(sweep::all(&app.pool).await);
+    }
+}
+
+/// Forgets buckets that are full again.
+async fn sweep_rates_forever(app: App) {
+    while waited(&app, SWEEP_RATES_EVERY).await {
+        note(app.rates.sweep().await);
+    }
+}
+
+/// Waits; `false` when the portal stops.
+async fn waited(app: &App, time: Duration) -> bool {
+    tokio::select! {
+        () = app.stopping.cancelled() => false,
+        () = tokio::time::sleep(time) => true,
+    }
+}
+
+fn note(swept: sqlx::Result<u64>) {
+    match swept {
+        Ok(0) => {}
+        Ok(rows) => tracing::info!(rows, "forgot rows that nobody needs any more"),
+        Err(error) => tracing::warn!("cannot sweep: {error}"),
     }
 }

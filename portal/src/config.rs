@@ -45,6 +45,10 @@ pub struct ServeConfig {
     /// How long a deleted cluster can be had back.
     #[serde(default = "default_grace")]
     pub delete_grace_seconds: u32,
+    /// How long new requests are served after a stop was asked for, while `/readyz` says no: the time that a load
+    /// balancer needs to hear of it.
+    #[serde(default)]
+    pub drain_seconds: u32,
     /// Addresses or networks whose `X-Forwarded-For` is believed.
     #[serde(default)]
     pub trusted_proxies: Vec<Network>,
@@ -71,10 +75,12 @@ pub struct TlsConfig {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
 pub enum MailConfig {
-    /// Files in a folder, shown by the portal to browsers on the same machine.
+    /// Rows that the portals show on a page, for a cloud without a mail server. They hold the links that verify
+    /// addresses, so whoever reads them can verify any address.
     Outbox {
-        /// The folder.
-        directory: PathBuf,
+        /// Addresses or networks that may read them; the machine itself when nothing is said.
+        #[serde(default = "loopback")]
+        readers: Vec<Network>,
     },
     /// A mail server.
     Smtp {
@@ -135,6 +141,10 @@ fn default_runtime() -> String {
 
 fn default_region() -> String {
     "local".into()
+}
+
+fn loopback() -> Vec<Network> {
+    ["127.0.0.0/8", "::1"].into_iter().filter_map(|network| network.parse().ok()).collect()
 }
 
 fn default_grace() -> u32 {
@@ -235,7 +245,7 @@ mod tests {
         jwt_key_file = "jwt"
         base_domain = "fluvio.localhost"
         gateway_endpoint = "127.0.0.1:9443"
-        mail = { kind = "outbox", directory = "outbox" }
+        mail = { kind = "outbox" }
     "#;
 
     fn check(text: &str) -> Result<ServeConfig, String> {

@@ -87,6 +87,12 @@ impl Problem {
         retry_after: 5,
     };
 
+    /// This portal is about to stop.
+    pub const STOPPING: Problem = Problem::Unavailable {
+        detail: "This portal stops. Others go on, or it is back in a moment.",
+        retry_after: 1,
+    };
+
     /// A value that is not acceptable.
     pub fn invalid(field: &'static str, detail: impl Into<String>, fix: impl Into<String>) -> Self {
         Problem::Invalid { field, detail: detail.into(), fix: fix.into() }

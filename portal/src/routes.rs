@@ -62,7 +62,8 @@ fn people() -> Router<App> {
         .route("/account/tokens/{id}/revoke", post(pages::account::revoke_token))
         .route("/fleet", get(pages::fleet::show))
         .route("/fleet/events", get(pages::fleet::watch))
-        .route("/healthz", get(pages::health::show))
+        .route("/healthz", get(pages::health::live))
+        .route("/readyz", get(pages::health::ready))
         // Only what holds no secret is compressed: a compressed page can leak what it says by its length.
         .route("/assets/{name}", get(assets::serve).layer(CompressionLayer::new()))
         .route("/favicon.ico", get(assets::favicon))

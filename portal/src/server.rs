@@ -25,9 +25,10 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
+use crate::app::{self, App};
 use crate::config::{ServeConfig, TlsConfig};
 use crate::edge::address::Peer;
-use crate::{app, routes};
+use crate::routes;
 
 /// Connections at once; the next ones wait in the system's queue.
 const MOST_CONNECTIONS: usize = 4_096;
@@ -54,19 +55,24 @@ pub async fn serve(config: ServeConfig) -> anyhow::Result<()> {
         publish_address(&file, address)?;
     }
     tracing::info!("the portal listens on {address}, its public address is {}", app.config.public_url);
-    tokio::spawn(stop_on_signal(stopping.clone())?);
+    tokio::spawn(stop_on_signal(app.clone())?);
     accept_until_stopped(listener, acceptor, router, &stopping).await;
     app.pool.close().await;
     Ok(())
 }
 
-fn stop_on_signal(stopping: CancellationToken) -> anyhow::Result<impl Future<Output = ()>> {
+/// Says at once that this portal is not ready, and stops after the time that the ones in front need to hear of it.
+/// A second signal ends the wait.
+fn stop_on_signal(app: App) -> anyhow::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     Ok(async move {
         tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+        app.draining.cancel();
+        let drained = tokio::time::sleep(Duration::from_secs(app.config.drain_seconds.into()));
+        tokio::select! { () = drained => {}, _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
         tracing::info!("stopping");
-        stopping.cancel();
+        app.stopping.cancel();
     })
 }
 

@@ -16,5 +16,6 @@ mod planted; // acknowledging before fsync, planted in a copy, is caught
 mod power_cuts; // the disk as it was at the instant of the cut
 mod promises; // every promise names a test that exists
 mod python; // the published wheel: login, produce, consume
+mod replicas; // two portals on one database: whichever answers
 mod revocation; // a revoked certificate is cut off, also mid-stream
 mod topics; // what the SC accepts, refuses and says about topics

@@ -6,6 +6,7 @@
 //! - [`region`], [`api_proxy`]: a provisioner by itself, and somebody between it and the API server;
 //! - [`visitor`], [`person`], [`tenant`]: the actors, each with what it may do and no more;
 //! - [`raw`], [`wire`], [`hello`]: bytes no honest client would send;
+//! - [`replica`]: one more portal on the same database;
 //! - [`node`]: one cluster process by itself, on a disk that the test holds;
 //! - [`disk`]: a file system whose power can be cut, and that can be full;
 //! - [`hammer`]: a writer that keeps many batches under way;
@@ -34,6 +35,7 @@ pub mod programs;
 pub mod python;
 pub mod raw;
 pub mod region;
+pub mod replica;
 pub mod stream;
 pub mod tenant;
 pub mod visitor;

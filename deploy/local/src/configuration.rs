@@ -29,7 +29,7 @@ struct Portal<'a> {
     runtime: &'a str,
     region: &'a str,
     delete_grace_seconds: u64,
-    mail: Mail<'a>,
+    mail: Mail,
     rates: Rates,
 }
 
@@ -43,9 +43,8 @@ struct Rates {
 }
 
 #[derive(Serialize)]
-struct Mail<'a> {
-    kind: &'a str,
-    directory: &'a Path,
+struct Mail {
+    kind: &'static str,
 }
 
 #[derive(Serialize)]
@@ -128,7 +127,7 @@ pub fn write(
         runtime: "process",
         region: REGION,
         delete_grace_seconds: options.delete_grace_seconds,
-        mail: Mail { kind: "outbox", directory: &state.path("outbox") },
+        mail: Mail { kind: "outbox" },
         rates: Rates { sign_ups: 10_000, failed_sign_ins: 10_000, requests: 100_000 },
     };
     let signer = Signer { database_url_file: &url("signer"), key_file: paths.sealing_key };

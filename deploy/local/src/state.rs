@@ -7,7 +7,6 @@
 //! | `secrets/` | one file a secret, each readable by one program |
 //! | `configuration/` | the file each program is started with |
 //! | `portal/`, `signer/`, `provisioner/`, `gateway/` | what each program keeps |
-//! | `outbox/` | mails, since nothing here sends any |
 //! | `clusters/` | one folder a cluster |
 //! | `logs/` | one file a program |
 //! | `ports.json` | the ports picked at the first start |

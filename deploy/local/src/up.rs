@@ -158,7 +158,6 @@ async fn make_keys(state: &State, programs: &Path, walls: Option<Walls>) -> anyh
 }
 
 fn make_folders(state: &State, walls: Option<Walls>) -> anyhow::Result<()> {
-    state.make_folder("outbox", 0o700, walls.map(|walls| walls.portal))?;
     state.make_folder("portal", 0o700, walls.map(|walls| walls.portal))?;
     state.make_folder("gateway", 0o700, walls.map(|walls| walls.gateway))?;
     state.make_folder("provisioner", 0o700, None)?;
@@ -211,7 +210,7 @@ async fn run_once(program: &Path, arguments: &[&str], file: &Path) -> anyhow::Re
     Ok(())
 }
 
-/// Waits until the portal says that it is healthy and our own gateway that it serves: to find somebody at its
+/// Waits until the portal says that it is ready and our own gateway that it serves: to find somebody at its
 /// port would say nothing of who it is.
 async fn wait_until_served(state: &State, ports: Ports) -> anyhow::Result<()> {
     let asked = Instant::now();
@@ -233,7 +232,7 @@ fn gateway_serves(state: &State, port: u16) -> bool {
 async fn portal_answers(port: u16) -> bool {
     let ask = async {
         let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
-        stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n").await?;
+        stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n").await?;
         let mut status = [0; 12];
         stream.read_exact(&mut status).await?;
         Ok::<_, std::io::Error>(status.ends_with(b" 200"))

@@ -47,7 +47,7 @@ pub async fn sign_in(
         audit::record(&app.pool, &actor, "account.sign_in", "", Outcome::Refused, json!({})).await?;
         return Err(Problem::SignIn("Email and password do not match an account."));
     };
-    give_rates_back(app, &account, address);
+    give_rates_back(app, &account, address).await;
     if !user.verified {
         return Err(unverified());
     }
@@ -82,9 +82,9 @@ async fn take_rates(
     address: ClientAddress,
     user: Option<&Credentials>,
 ) -> Result<(), Problem> {
-    app.rates.sign_ins.take(address.rate_key())?;
-    app.rates.guesses.take((account.to_owned(), address.rate_key()))?;
-    if let Err(too_fast) = app.rates.accounts.take(account.to_owned()) {
+    app.rates.sign_ins.take(address.rate_key()).await?;
+    app.rates.guesses.take((account, address.rate_key())).await?;
+    if let Err(too_fast) = app.rates.accounts.take(account).await {
         let known = match user {
             Some(user) => sessions::knows_address(&app.pool, user.id, &address.to_string()).await?,
             None => false,
@@ -96,10 +96,10 @@ async fn take_rates(
     Ok(())
 }
 
-fn give_rates_back(app: &App, account: &str, address: ClientAddress) {
-    app.rates.sign_ins.give_back(&address.rate_key());
-    app.rates.guesses.give_back(&(account.to_owned(), address.rate_key()));
-    app.rates.accounts.give_back(&account.to_owned());
+async fn give_rates_back(app: &App, account: &str, address: ClientAddress) {
+    app.rates.sign_ins.give_back(address.rate_key()).await;
+    app.rates.guesses.give_back((account, address.rate_key())).await;
+    app.rates.accounts.give_back(account).await;
 }
 
 /// Ends a sign-in.
@@ -124,13 +124,14 @@ pub async fn change_password(
 ) -> Result<(), Problem> {
     let account = email::key(&person.email);
     let address = person.actor.address.parse().map_err(|_| Problem::internal(&"the address is not one"))?;
-    app.rates.guesses.take((account.clone(), ClientAddress(address).rate_key()))?;
+    let key = (account.as_str(), ClientAddress(address).rate_key());
+    app.rates.guesses.take(key).await?;
     let hash = users::password_hash(&app.pool, person.user_id).await?;
     if current.len() > 8_192 || !app.passwords.verify(current, Some(&hash)).await? {
         let fix = "Type the password that you signed in with.";
         return Err(Problem::invalid("current", "The current password is not right.", fix));
     }
-    app.rates.guesses.give_back(&(account, ClientAddress(address).rate_key()));
+    app.rates.guesses.give_back(key).await;
     crate::accounts::strength::check(new, &person.email)?;
     let hash = app.passwords.hash(new).await?;
     let mut tx = app.pool.begin().await?;

@@ -19,8 +19,8 @@ const LINK_SECONDS: i32 = 24 * 3600;
 pub async fn sign_up(app: &App, address: ClientAddress, typed: &str, password: &str) -> Result<(), Problem> {
     let email = email::parse(typed)?;
     strength::check(password, &email)?;
-    app.rates.sign_ups.take(address.rate_key())?;
-    app.rates.mails.take(email::key(&email))?;
+    app.rates.sign_ups.take(address.rate_key()).await?;
+    app.rates.mails.take(email::key(&email).as_str()).await?;
     let password_hash = app.passwords.hash(password).await?;
     let link = secret::make();
 

@@ -15,6 +15,6 @@ pub async fn by_address(
     request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
-    app.rates.requests.take(address.rate_key())?;
+    app.rates.requests.take(address.rate_key()).await?;
     Ok(next.run(request).await)
 }

@@ -7,6 +7,8 @@ pub mod fleet;
 pub mod idempotency;
 pub mod links;
 pub mod organisations;
+pub mod outbox;
+pub mod rates;
 pub mod refresh;
 pub mod roles;
 pub mod sessions;

@@ -5,7 +5,8 @@ use sqlx::PgPool;
 /// Deletes them; how many they were.
 ///
 /// Answers kept for retries go after a day, addresses that were never verified after a week (unless a link to
-/// one still works), sign-ins a month after their end, and their refresh tokens with them.
+/// one still works), sign-ins a month after their end, and their refresh tokens with them, mails of the outbox after a
+/// week.
 pub async fn all(pool: &PgPool) -> sqlx::Result<u64> {
     let answers = sqlx::query!("DELETE FROM idempotency_keys WHERE created_at < now() - interval '1 day'")
         .execute(pool);
@@ -22,5 +23,10 @@ pub async fn all(pool: &PgPool) -> sqlx::Result<u64> {
            < now() - interval '30 days'"
     );
     rows += sessions.execute(pool).await?.rows_affected();
+    let mails = sqlx::query!(
+        "DELETE FROM outbox_mails WHERE created_at < now() - interval '7 days'
+           OR id < (SELECT id FROM outbox_mails ORDER BY id DESC OFFSET 9999 LIMIT 1)"
+    );
+    rows += mails.execute(pool).await?.rows_affected();
     Ok(rows)
 }

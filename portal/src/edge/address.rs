@@ -46,7 +46,8 @@ impl TryFrom<String> for Network {
 }
 
 impl Network {
-    fn contains(&self, other: IpAddr) -> bool {
+    /// Whether an address is one of it.
+    pub fn contains(&self, other: IpAddr) -> bool {
         let shift = |most: u8| u32::from(most - self.bits);
         match (self.address, other) {
             (IpAddr::V4(a), IpAddr::V4(b)) => {

@@ -1,74 +1,82 @@
-//! Mail: plain text through a mail server, or into a folder that the portal itself shows.
+//! Mail: plain text through a mail server, or into a table that the portals themselves show.
 
 pub mod letters;
-pub mod outbox;
 mod smtp;
-
-use std::path::PathBuf;
 
 use anyhow::Context as _;
 use lettre::Message;
 use lettre::message::header::{ContentTransferEncoding, ContentType};
 use lettre::message::{Body, Mailbox};
+use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::MailConfig;
+use crate::db::outbox;
+use crate::edge::address::Network;
 use crate::mail::letters::Letter;
 use crate::problem::Problem;
 
-/// Who writes when the outbox is used; nobody answers such mail.
-const OUTBOX_FROM: &str = "Fluvio Cloud <cloud@localhost.localdomain>";
-
 /// Sends mail.
-pub struct Mailer {
-    from: Mailbox,
-    way: Way,
+pub enum Mailer {
+    /// Into the table.
+    Outbox(Outbox),
+    /// Through a mail server.
+    Server(Server),
 }
 
-enum Way {
-    Outbox(PathBuf),
-    Smtp(smtp::Queue),
+/// Mail of a cloud without a mail server.
+pub struct Outbox {
+    pool: PgPool,
+    /// Who may read it.
+    pub readers: Vec<Network>,
+}
+
+/// A mail server, and who writes.
+pub struct Server {
+    from: Mailbox,
+    queue: smtp::Queue,
 }
 
 impl Mailer {
     /// Ready to send.
-    pub fn new(config: &MailConfig, stopping: &CancellationToken) -> anyhow::Result<Self> {
+    pub fn new(config: &MailConfig, pool: &PgPool, stopping: &CancellationToken) -> anyhow::Result<Self> {
         match config {
-            MailConfig::Outbox { directory } => {
-                std::fs::create_dir_all(directory)
-                    .with_context(|| format!("create the outbox {}", directory.display()))?;
-                let from = OUTBOX_FROM.parse().context("the outbox's sender")?;
-                Ok(Mailer { from, way: Way::Outbox(directory.clone()) })
+            MailConfig::Outbox { readers } => {
+                Ok(Mailer::Outbox(Outbox { pool: pool.clone(), readers: readers.clone() }))
             }
             MailConfig::Smtp { host, port, from, username_file, password_file } => {
                 let login = username_file.as_deref().zip(password_file.as_deref());
                 let queue = smtp::Queue::start(host, *port, login, stopping.clone())?;
                 let from = from.parse().with_context(|| format!("mail.from is no address: {from}"))?;
-                Ok(Mailer { from, way: Way::Smtp(queue) })
+                Ok(Mailer::Server(Server { from, queue }))
             }
         }
     }
 
-    /// The folder that the portal shows, if mail goes there.
-    pub fn outbox(&self) -> Option<&std::path::Path> {
-        match &self.way {
-            Way::Outbox(directory) => Some(directory),
-            Way::Smtp(_) => None,
+    /// The table that the portals show, if mail goes there.
+    pub fn outbox(&self) -> Option<&Outbox> {
+        match self {
+            Mailer::Outbox(outbox) => Some(outbox),
+            Mailer::Server(_) => None,
         }
     }
 
-    /// Sends a letter: into the folder at once, to a mail server by and by, so that the server's speed tells
-    /// nobody anything.
+    /// Sends a letter: into the table at once, to a mail server by and by, so that the server's speed tells nobody
+    /// anything.
     pub async fn send(&self, to: &str, letter: Letter) -> Result<(), Problem> {
-        let message = self.message(to, letter).map_err(|error| Problem::internal(&error))?;
-        match &self.way {
-            Way::Outbox(directory) => outbox::write(directory, &message.formatted())
-                .await
-                .map_err(|error| Problem::internal(&error)),
-            Way::Smtp(queue) => queue.put(message),
+        match self {
+            Mailer::Outbox(outbox) => {
+                Ok(outbox::insert(&outbox.pool, to, letter.subject, &letter.text).await?)
+            }
+            Mailer::Server(server) => {
+                let message = server.message(to, letter).map_err(|error| Problem::internal(&error))?;
+                server.queue.put(message)
+            }
         }
     }
+}
 
+impl Server {
     fn message(&self, to: &str, letter: Letter) -> anyhow::Result<Message> {
         Ok(Message::builder()
             .from(self.from.clone())
