@@ -14,15 +14,18 @@ const (
 	selectedNode  = "volume.kubernetes.io/selected-node"
 )
 
-// volumeFor is the volume that a claim without one asks of `node` (or, when that is empty, of whichever node the
-// scheduler selected), or nil when it asks none.
+// volumeFor is the volume that a claim without one asks of `node`, or nil when it asks none. Without a node, for nodes
+// that are only simulated, it is on whichever the scheduler selected, or, in classes that bind at once, on none.
 func volumeFor(claim *core.PersistentVolumeClaim, class *storage.StorageClass, node, root string) *core.PersistentVolume {
-	selected := claim.Annotations[selectedNode]
-	if class.Provisioner != provisioner || claim.DeletionTimestamp != nil || selected == "" {
+	if class.Provisioner != provisioner || claim.DeletionTimestamp != nil {
 		return nil
 	}
-	if node != "" && node != selected {
-		return nil
+	on := node
+	if class.VolumeBindingMode != nil && *class.VolumeBindingMode == storage.VolumeBindingWaitForFirstConsumer {
+		on = claim.Annotations[selectedNode]
+		if on == "" || (node != "" && node != on) {
+			return nil
+		}
 	}
 	if claim.Spec.VolumeMode != nil && *claim.Spec.VolumeMode != core.PersistentVolumeFilesystem {
 		return nil
@@ -32,7 +35,7 @@ func volumeFor(claim *core.PersistentVolumeClaim, class *storage.StorageClass, n
 		reclaim = *class.ReclaimPolicy
 	}
 	name := "pvc-" + string(claim.UID)
-	return &core.PersistentVolume{
+	volume := &core.PersistentVolume{
 		ObjectMeta: meta.ObjectMeta{Name: name, Annotations: map[string]string{provisionedBy: provisioner}},
 		Spec: core.PersistentVolumeSpec{
 			Capacity:                      core.ResourceList{core.ResourceStorage: claim.Spec.Resources.Requests[core.ResourceStorage]},
@@ -46,15 +49,29 @@ func volumeFor(claim *core.PersistentVolumeClaim, class *storage.StorageClass, n
 			PersistentVolumeSource: core.PersistentVolumeSource{
 				Local: &core.LocalVolumeSource{Path: filepath.Join(root, name)},
 			},
-			NodeAffinity: &core.VolumeNodeAffinity{Required: &core.NodeSelector{
-				NodeSelectorTerms: []core.NodeSelectorTerm{{
-					MatchExpressions: []core.NodeSelectorRequirement{{
-						Key: core.LabelHostname, Operator: core.NodeSelectorOpIn, Values: []string{selected},
-					}},
-				}},
-			}},
+			NodeAffinity: affinity(on),
 		},
 	}
+	if on == "" {
+		// A local volume has to be on a node. Nothing is mounted on simulated ones, so any kind does there.
+		volume.Spec.PersistentVolumeSource = core.PersistentVolumeSource{
+			HostPath: &core.HostPathVolumeSource{Path: filepath.Join(root, name)},
+		}
+	}
+	return volume
+}
+
+func affinity(node string) *core.VolumeNodeAffinity {
+	if node == "" {
+		return nil
+	}
+	return &core.VolumeNodeAffinity{Required: &core.NodeSelector{
+		NodeSelectorTerms: []core.NodeSelectorTerm{{
+			MatchExpressions: []core.NodeSelectorRequirement{{
+				Key: core.LabelHostname, Operator: core.NodeSelectorOpIn, Values: []string{node},
+			}},
+		}},
+	}}
 }
 
 // behind says what does not show a claim's size yet.

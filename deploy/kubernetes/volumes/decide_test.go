@@ -28,7 +28,13 @@ func claimOf(change func(*core.PersistentVolumeClaim)) *core.PersistentVolumeCla
 }
 
 func TestAClaimGetsAVolumeOnlyOnTheNodeThatWasSelectedForIt(t *testing.T) {
-	ours := &storage.StorageClass{ObjectMeta: meta.ObjectMeta{Name: "local"}, Provisioner: provisioner}
+	late, atOnce := storage.VolumeBindingWaitForFirstConsumer, storage.VolumeBindingImmediate
+	ours := &storage.StorageClass{
+		ObjectMeta: meta.ObjectMeta{Name: "late"}, Provisioner: provisioner, VolumeBindingMode: &late,
+	}
+	bindsAtOnce := &storage.StorageClass{
+		ObjectMeta: meta.ObjectMeta{Name: "local"}, Provisioner: provisioner, VolumeBindingMode: &atOnce,
+	}
 	others := &storage.StorageClass{ObjectMeta: meta.ObjectMeta{Name: "ssd"}, Provisioner: "somebody/else"}
 	block := core.PersistentVolumeBlock
 	now := meta.Now()
@@ -44,6 +50,8 @@ func TestAClaimGetsAVolumeOnlyOnTheNodeThatWasSelectedForIt(t *testing.T) {
 		"any node, when simulated":      {nil, ours, "", true},
 		"no node selected":              {func(c *core.PersistentVolumeClaim) { c.Annotations = nil }, ours, "here", false},
 		"no node selected, simulated":   {func(c *core.PersistentVolumeClaim) { c.Annotations = nil }, ours, "", false},
+		"no node selected, at once":     {func(c *core.PersistentVolumeClaim) { c.Annotations = nil }, bindsAtOnce, "here", true},
+		"simulated, at once":            {func(c *core.PersistentVolumeClaim) { c.Annotations = nil }, bindsAtOnce, "", true},
 		"a claim that is being deleted": {func(c *core.PersistentVolumeClaim) { c.DeletionTimestamp = &now }, ours, "here", false},
 		"a raw device":                  {func(c *core.PersistentVolumeClaim) { c.Spec.VolumeMode = &block }, ours, "here", false},
 	} {
@@ -70,6 +78,13 @@ func TestAVolumeIsBoundToItsClaimItsNodeAndItsFolder(t *testing.T) {
 	}
 	if size := spec.Capacity[core.ResourceStorage]; size.String() != "2Gi" {
 		t.Errorf("size: %v", size.String())
+	}
+}
+
+func TestAVolumeOnNoNodeIsOfAKindThatNeedsNone(t *testing.T) {
+	volume := volumeFor(claimOf(nil), &storage.StorageClass{Provisioner: provisioner}, "", "/volumes")
+	if volume.Spec.NodeAffinity != nil || volume.Spec.Local != nil || volume.Spec.HostPath == nil {
+		t.Errorf("%+v", volume.Spec)
 	}
 }
 
