@@ -21,25 +21,21 @@ use crate::wait::until;
 /// A pod that does not come within this time does not come.
 const SETTLED_WITHIN: Duration = Duration::from_secs(180);
 
-/// What `up` writes when all is up.
+/// What a node's `ready.json` says, as far as tests need it.
 #[derive(Debug, Clone, Deserialize)]
 struct Ready {
+    kubeconfig: PathBuf,
+    host_address: Ipv4Addr,
     portal_url: String,
     portal_ca: PathBuf,
-    kubeconfig: PathBuf,
-    kubectl: PathBuf,
-    /// The first process of the node.
-    node_pid: i32,
-    /// The host's address as the node sees it.
-    host_address: Ipv4Addr,
-    /// The image of SC and SPU.
-    cluster_image: String,
 }
 
 /// A node with the whole cloud on it. It ends with the process.
 #[derive(Debug)]
 pub struct Fleet {
     ready: Ready,
+    kubectl: PathBuf,
+    cluster_image: String,
     guard: Guard,
 }
 
@@ -54,26 +50,16 @@ impl Fleet {
     }
 
     fn start(name: &str) -> anyhow::Result<Fleet> {
-        let folder = tempfile::Builder::new().prefix("fk").rand_bytes(6).tempdir_in("/tmp")?.keep();
-        let scripts = programs::tree()?.join("deploy/kubernetes");
-        let guard = Guard::with(&folder, &scripts.join("down"), &programs::output("logs")?.join(name))?;
-        let log = std::fs::File::create(programs::output("logs")?.join(format!("{name}.up.log")))?;
-        let ended = Command::new(scripts.join("up"))
-            .args(["--name", name, "--state"])
-            .arg(&folder)
-            .arg("--programs")
-            .arg(programs::folder()?)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .status()
-            .context("cannot start deploy/kubernetes/up")?;
-        ensure!(
-            ended.success(),
-            "deploy/kubernetes/up ended with {ended}; see tests/output/logs/{name}.up.log"
-        );
-        let ready = serde_json::from_slice(&std::fs::read(folder.join("ready.json"))?)?;
-        Ok(Fleet { ready, guard })
+        let images = programs::cache("images")?;
+        let build = ["--programs", path(&programs::folder()?)?, "--out", path(&images)?].map(str::to_string);
+        script(name, "deploy/images/build", &build)?;
+        let (guard, state) = node(name, &[])?;
+        let cloud = ["--state", path(&state)?, "--images", path(&images)?].map(str::to_string);
+        script(name, "deploy/kubernetes/cloud", &cloud)?;
+        let ready = serde_json::from_slice(&std::fs::read(state.join("ready.json"))?)?;
+        let built: Value = serde_json::from_slice(&std::fs::read(images.join("images.json"))?)?;
+        let cluster_image = built["cluster"].as_str().context("an image of the cluster")?.to_string();
+        Ok(Fleet { ready, kubectl: tool("kubernetes", "kubectl")?, cluster_image, guard })
     }
 
     pub fn state(&self) -> &Path {
@@ -100,12 +86,7 @@ impl Fleet {
 
     /// What a further provisioner needs to keep clusters on this node.
     pub fn site(&self, kubeconfig: PathBuf) -> Site {
-        Site {
-            kubeconfig,
-            network_of: Some(self.ready.node_pid),
-            image: self.ready.cluster_image.clone(),
-            metrics: (Ipv4Addr::LOCALHOST, 0),
-        }
+        Site { kubeconfig, image: self.cluster_image.clone() }
     }
 
     pub fn visitor(&self) -> Visitor {
@@ -124,15 +105,13 @@ impl Fleet {
 
     /// Stops, starts or restarts a program of the node: `kubelet`, `apiserver`, `etcd`, …
     pub fn service(&self, action: &str, name: &str) -> anyhow::Result<()> {
-        let script = programs::tree()?.join("deploy/kubernetes/service");
-        let output = Command::new(script).args([action, name, "--state"]).arg(self.state()).output()?;
-        ensure!(output.status.success(), "{action} {name}: {}", String::from_utf8_lossy(&output.stderr));
-        Ok(())
+        let state = path(self.state())?.to_string();
+        script("fleet", "deploy/kubernetes/service", &["--state".into(), state, action.into(), name.into()])
     }
 
     /// Runs kubectl as the operator and returns what it printed.
     pub async fn kubectl(&self, arguments: &[&str]) -> anyhow::Result<String> {
-        let output = tokio::process::Command::new(&self.ready.kubectl)
+        let output = tokio::process::Command::new(&self.kubectl)
             .arg("--kubeconfig")
             .arg(&self.ready.kubeconfig)
             .arg("--request-timeout=20s")
@@ -170,6 +149,45 @@ impl Fleet {
     ) -> anyhow::Result<T> {
         until(what, SETTLED_WITHIN, look).await
     }
+}
+
+/// Starts a node of this name in a folder of its own; it ends with the guard.
+pub fn node(name: &str, options: &[&str]) -> anyhow::Result<(Guard, PathBuf)> {
+    let folder = tempfile::Builder::new().prefix("fk").rand_bytes(6).tempdir_in("/tmp")?.keep();
+    let down = programs::tree()?.join("deploy/kubernetes/down");
+    let guard = Guard::with(&folder, &down, &programs::output("logs")?.join(name))?;
+    let mut arguments = vec!["--name".to_string(), name.to_string(), "--state".into(), path(&folder)?.into()];
+    arguments.extend(options.iter().map(|option| (*option).to_string()));
+    script(name, "deploy/kubernetes/up", &arguments)?;
+    Ok((guard, folder))
+}
+
+/// A program that `deploy/kubernetes/tools` builds, built on first use.
+pub fn tool(set: &str, program: &str) -> anyhow::Result<PathBuf> {
+    let output = Command::new(programs::tree()?.join("deploy/kubernetes/tools/build")).arg(set).output()?;
+    ensure!(output.status.success(), "tools/build {set}: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(Path::new(String::from_utf8(output.stdout)?.trim()).join(program))
+}
+
+/// Runs a script of the tree; what it prints is kept beside the tests' other output.
+fn script(name: &str, script: &str, arguments: &[String]) -> anyhow::Result<()> {
+    let kept = programs::output("logs")?.join(format!("{name}.{}.log", script.replace('/', "-")));
+    let log = std::fs::File::create(&kept)?;
+    let ended = Command::new(programs::tree()?.join(script))
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .status()
+        .with_context(|| format!("cannot start {script}"))?;
+    if !ended.success() {
+        bail!("{script} ended with {ended}:\n{}", std::fs::read_to_string(&kept)?);
+    }
+    Ok(())
+}
+
+fn path(path: &Path) -> anyhow::Result<&str> {
+    path.to_str().context("a path that is text")
 }
 
 /// The names of the pods of a list that are ready.

@@ -1,7 +1,6 @@
 //! A region of its own: a provisioner beside an embedded cloud, which keeps clusters on a Kubernetes that the test
 //! holds. The embedded cloud lends its database and its signer.
 
-use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,12 +23,8 @@ const SETTLED_WITHIN: Duration = Duration::from_secs(180);
 pub struct Site {
     /// The way to the API server.
     pub kubeconfig: PathBuf,
-    /// The process whose network the provisioner shares, when the pods' addresses lead nowhere else.
-    pub network_of: Option<i32>,
     /// The image of SC and SPU.
     pub image: String,
-    /// Where `/metrics` is answered.
-    pub metrics: (Ipv4Addr, u16),
 }
 
 /// See the module.
@@ -37,7 +32,6 @@ pub struct Site {
 pub struct Region {
     name: String,
     folder: tempfile::TempDir,
-    site: Site,
     child: Arc<Mutex<Option<Child>>>,
     organisation: Uuid,
 }
@@ -50,12 +44,10 @@ impl Region {
         let text = format!(
             "database_url_file = '{}'\nhost = '{name}'\nregion = '{name}'\nruntime = 'kubernetes'\n\
              public_host = '127.0.0.1'\npublic_port = 9443\ngateway_probe = false\n\
-             metrics_listen = '{}:{}'\n[kubernetes]\nkubeconfig_file = '{}'\nimage = '{}'\n\
+             [kubernetes]\nkubeconfig_file = '{}'\nimage = '{}'\n\
              gateway_namespace = 'fluvio-cloud'\ngateway_labels = {{ 'app.kubernetes.io/component' = 'gateway' }}\n\
              provisioner_namespace = 'fluvio-cloud'\n",
             database.display(),
-            site.metrics.0,
-            site.metrics.1,
             site.kubeconfig.display(),
             site.image,
         );
@@ -63,21 +55,14 @@ impl Region {
         let mut database = cloud.database().await?;
         let row = sqlx::query("INSERT INTO organisations (name) VALUES ('a region') RETURNING id");
         let organisation = row.fetch_one(&mut database).await?.get(0);
-        Ok(Region { name: name.to_string(), folder, site, child: Arc::default(), organisation })
+        Ok(Region { name: name.to_string(), folder, child: Arc::default(), organisation })
     }
 
     /// Starts the provisioner, or starts it again.
     pub fn start(&self) -> anyhow::Result<()> {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.log())?;
         let program = programs::program("provisioner")?;
-        let mut command = match self.site.network_of {
-            Some(pid) => {
-                let mut command = Command::new("nsenter");
-                command.arg(format!("--net=/proc/{pid}/ns/net")).arg("--").arg(program);
-                command
-            }
-            None => Command::new(program),
-        };
+        let mut command = Command::new(program);
         let config = self.folder.path().join("provisioner.toml");
         command
             .args(["serve", "--config"])
