@@ -39,7 +39,7 @@ pub fn build(
         domain: details.domain.clone(),
         public_endpoint: endpoint,
         spus: (0..spus.max(1))
-            .map(|number| SpuEntry { id: spu_id(number), name: spu_name(number) })
+            .map(|number| SpuEntry { id: spu_id(number), name: spu_name(number), rack: None, leaving: false })
             .collect(),
         durability: details.durability,
         identity: Identity {

@@ -61,6 +61,12 @@ pub struct SpuEntry {
     pub id: i32,
     /// Unique within the cluster, a DNS label without dots: `main-0`.
     pub name: String,
+    /// The failure domain that it is in; clients see it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rack: Option<String>,
+    /// It is to go: no new partition is put on it, and settings without it are taken once it holds none.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub leaving: bool,
 }
 
 /// What an acknowledgement means.
@@ -157,5 +163,17 @@ mod tests {
         let identity =
             Identity { certificate_pem: "CERT".into(), key_pem: "SECRET".into(), client_ca_pem: "CA".into() };
         assert!(!format!("{identity:?}").contains("SECRET"));
+    }
+
+    #[test]
+    fn an_spu_without_anything_special_is_written_as_ever() {
+        let plain = r#"{"id":5001,"name":"main-0"}"#;
+        let mut spu: SpuEntry = serde_json::from_str(plain).unwrap();
+        assert_eq!((spu.rack.as_deref(), spu.leaving), (None, false));
+        assert_eq!(serde_json::to_string(&spu).unwrap(), plain);
+        (spu.rack, spu.leaving) = (Some("a".into()), true);
+        let text = serde_json::to_string(&spu).unwrap();
+        assert_eq!(text, r#"{"id":5001,"name":"main-0","rack":"a","leaving":true}"#);
+        assert_eq!(serde_json::from_str::<SpuEntry>(&text).unwrap(), spu);
     }
 }

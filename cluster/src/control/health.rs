@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::link::SpuLink;
+use crate::sc::decide::replicas;
 use crate::sc::state::State;
 use crate::sc::topic::CONSUMER_OFFSETS;
 
@@ -33,6 +34,8 @@ pub struct SpuHealth {
     pub name: String,
     /// Whether it is registered.
     pub online: bool,
+    /// Copies of partitions on it, the system's counted: 0 means that it can be taken away.
+    pub replicas: usize,
 }
 
 /// The answer to `GET /v1/health` of an SPU.
@@ -54,6 +57,7 @@ pub struct OneSpuHealth {
 /// Of the cluster.
 pub fn of_cluster(state: &State) -> ClusterHealth {
     let reason = why_not_ready(state);
+    let replicas = replicas(&state.metadata);
     ClusterHealth {
         ready: reason.is_none(),
         reason,
@@ -61,7 +65,12 @@ pub fn of_cluster(state: &State) -> ClusterHealth {
         spus: state
             .spus
             .iter()
-            .map(|(name, spu)| SpuHealth { id: spu.id, name: name.clone(), online: spu.online })
+            .map(|(name, spu)| SpuHealth {
+                id: spu.id,
+                name: name.clone(),
+                online: spu.online,
+                replicas: replicas.get(&spu.id).copied().unwrap_or(0),
+            })
             .collect(),
         partitions: state.metadata.n_partitions(),
         storage_bytes: state.storage_bytes(),

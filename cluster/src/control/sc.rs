@@ -47,13 +47,13 @@ async fn put_settings(Shared(control): Shared<Arc<Control>>, body: Bytes) -> Res
     let generation = settings.generation;
     match control.sc.put_settings(settings).await {
         Ok(()) => {}
-        Err(error @ SettingsRefused::Older { .. }) => {
+        Err(error @ (SettingsRefused::Older { .. } | SettingsRefused::StillHolds(_))) => {
             return problem(StatusCode::CONFLICT, &error.to_string());
         }
         Err(error @ (SettingsRefused::Elsewhere | SettingsRefused::Invalid(_))) => {
             return problem(StatusCode::BAD_REQUEST, &error.to_string());
         }
-        Err(error @ (SettingsRefused::Store(_) | SettingsRefused::Stopping)) => {
+        Err(error @ (SettingsRefused::Store(_) | SettingsRefused::Stopping | SettingsRefused::NotYet)) => {
             tracing::error!(%error, "settings were not taken");
             return problem(StatusCode::SERVICE_UNAVAILABLE, &error.to_string());
         }

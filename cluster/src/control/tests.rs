@@ -61,6 +61,7 @@ async fn settings_are_taken_refused_and_kept() {
     assert_eq!(controlled.push(&settings).await.0, 204, "the same again");
     let (status, health) = controlled.ask("GET", "/v1/health", "").await;
     assert!(status == 503 && health.contains("not registered: main-0"), "{health}");
+    assert!(health.contains(r#"{"id":5001,"name":"main-0","online":false,"replicas":0}"#), "{health}");
     settings.generation = 4;
     assert_eq!(controlled.push(&settings).await.0, 409);
     settings.generation = 6;

@@ -26,6 +26,19 @@ pub enum Stream {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
+impl Stream {
+    /// Whether both ends are in this process, so that neither can fail or be stopped alone.
+    pub fn is_within_process(&self) -> bool {
+        match self {
+            Self::Unix(stream) => {
+                let own = rustix::process::getpid().as_raw_nonzero().get();
+                stream.peer_cred().is_ok_and(|peer| peer.pid() == Some(own))
+            }
+            Self::Tls(_) => false,
+        }
+    }
+}
+
 /// No delay for small frames, and an end for a peer whose host is gone without a word.
 pub(super) fn prepare(socket: &TcpStream) -> io::Result<()> {
     socket.set_nodelay(true)?;

@@ -11,13 +11,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::frames::{LinkError, read, write};
 use super::message::{FromSc, FromSpu, OffsetsAnswer, VERSION, View};
+use super::pump::Pump;
 use super::{AnswerQueue, OffsetsCall, SpuLink};
 use crate::internal::{Dialler, Stream};
 
 /// First and longest pause before dialling again.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 
-/// How long the SC may take to answer the hello, and a frame to be written.
+/// How long the SC may take to answer the hello.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Reports wait this long for company, so that a busy SPU sends fifty frames a second and not fifty thousand.
@@ -26,8 +27,8 @@ const COALESCE: Duration = Duration::from_millis(20);
 /// How long a consumer offset may take on its way to its leader and back.
 const OFFSETS_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Frames from the SC that may wait to be acted on.
-const INCOMING: usize = 64;
+/// Answers about offsets that may wait to be sent.
+const ANSWERS: usize = 64;
 
 /// Keeps the link up until `stop`.
 pub async fn keep_up(
@@ -77,21 +78,21 @@ async fn one_connection(
     offsets: &mut mpsc::Receiver<OffsetsCall>,
     pause: &mut Duration,
 ) -> LinkError {
-    let (mut reader, mut writer) = match dialler.dial().await {
-        Ok(stream) => tokio::io::split(stream),
+    let stream = match dialler.dial().await {
+        Ok(stream) => stream,
         Err(error) => return error.into(),
     };
+    let beats = !stream.is_within_process();
+    let (mut reader, mut writer) = tokio::io::split(stream);
     match timeout(PATIENCE, greet(link, &mut reader, &mut writer)).await {
         Ok(Ok(())) => *pause = PAUSES.0,
         Ok(Err(error)) => return error,
         Err(_) => return LinkError::TimedOut,
     }
-    let (incoming_sender, incoming) = mpsc::channel(INCOMING);
-    let mut tasks = JoinSet::new();
-    tasks.spawn(read_all(reader, incoming_sender));
-    Session { link, writer, next_id: 0, waiting: Vec::new(), answers: mpsc::channel(INCOMING) }
-        .run(incoming, offsets, &mut tasks)
-        .await
+    let sc = Pump::start(reader, writer, beats);
+    let answers = mpsc::channel(ANSWERS);
+    let session = Session { link, sc, next_id: 0, waiting: Vec::new(), answers, tasks: JoinSet::new() };
+    session.run(offsets).await
 }
 
 async fn greet(
@@ -120,29 +121,16 @@ async fn greet(
     }
 }
 
-/// Reading has a task of its own, because a half-read frame must not be dropped when something else happens.
-async fn read_all(mut reader: ReadHalf<Stream>, incoming: mpsc::Sender<Result<FromSc, LinkError>>) {
-    loop {
-        let message = match read(&mut reader).await {
-            Ok(Some(message)) => Ok(message),
-            Ok(None) => Err(LinkError::Order("the end of the stream")),
-            Err(error) => Err(error),
-        };
-        let over = message.is_err();
-        if incoming.send(message).await.is_err() || over {
-            return;
-        }
-    }
-}
-
 struct Session<'a> {
     link: &'a SpuLink,
-    writer: WriteHalf<Stream>,
+    sc: Pump<FromSc, FromSpu>,
     next_id: u64,
     /// Operations that the SC has been asked for.
     waiting: Vec<Waiting>,
     /// Answers that this SPU gives as the leader of the offsets.
     answers: AnswerQueue,
+    /// Operations that this SPU does as the leader of the offsets.
+    tasks: JoinSet<()>,
 }
 
 struct Waiting {
@@ -152,37 +140,24 @@ struct Waiting {
 }
 
 impl Session<'_> {
-    async fn run(
-        mut self,
-        mut incoming: mpsc::Receiver<Result<FromSc, LinkError>>,
-        offsets: &mut mpsc::Receiver<OffsetsCall>,
-        tasks: &mut JoinSet<()>,
-    ) -> LinkError {
+    async fn run(mut self, offsets: &mut mpsc::Receiver<OffsetsCall>) -> LinkError {
         let mut not_before = Instant::now();
         loop {
             let step = tokio::select! {
-                message = incoming.recv() => match message {
-                    Some(Ok(message)) => { self.obey(message, tasks); Ok(()) }
-                    Some(Err(error)) => Err(error),
-                    None => Err(LinkError::Away),
-                },
+                message = self.sc.next() => message.map(|message| self.obey(message)),
                 Some(call) = offsets.recv() => self.ask(call).await,
                 Some((id, answer)) = self.answers.1.recv() =>
-                    self.send(&FromSpu::OffsetsAnswer { id, answer }).await,
+                    self.sc.send(FromSpu::OffsetsAnswer { id, answer }).await,
                 () = news(self.link, not_before) => {
                     not_before = Instant::now() + COALESCE;
                     self.tell_news().await
                 }
-                Some(_) = tasks.join_next(), if tasks.len() > 1 => Ok(()),
+                Some(_) = self.tasks.join_next() => Ok(()),
             };
             if let Err(error) = step {
                 return error;
             }
         }
-    }
-
-    async fn send(&mut self, message: &FromSpu) -> Result<(), LinkError> {
-        timeout(PATIENCE, write(&mut self.writer, message)).await.map_err(|_| LinkError::TimedOut)?
     }
 
     async fn ask(&mut self, call: OffsetsCall) -> Result<(), LinkError> {
@@ -191,7 +166,7 @@ impl Session<'_> {
         self.next_id += 1;
         self.waiting.push(Waiting { id: self.next_id, until: now + OFFSETS_PATIENCE, reply: call.reply });
         let id = self.next_id;
-        self.send(&FromSpu::Offsets { id, request: call.request }).await
+        self.sc.send(FromSpu::Offsets { id, request: call.request }).await
     }
 
     async fn tell_news(&mut self) -> Result<(), LinkError> {
@@ -202,18 +177,18 @@ impl Session<'_> {
         });
         // Reports first: whoever waits for the view to be in force then finds the partitions' states, too.
         if !reports.is_empty() {
-            self.send(&FromSpu::Report(reports)).await?;
+            self.sc.send(FromSpu::Report(reports)).await?;
         }
         if let Some(generation) = settings {
-            self.send(&FromSpu::SettingsApplied(generation)).await?;
+            self.sc.send(FromSpu::SettingsApplied(generation)).await?;
         }
         if let Some(revision) = view {
-            self.send(&FromSpu::ViewApplied(revision)).await?;
+            self.sc.send(FromSpu::ViewApplied(revision)).await?;
         }
         Ok(())
     }
 
-    fn obey(&mut self, message: FromSc, tasks: &mut JoinSet<()>) {
+    fn obey(&mut self, message: FromSc) {
         let shared = &self.link.shared;
         match message {
             FromSc::Settings(settings) => {
@@ -227,7 +202,7 @@ impl Session<'_> {
             FromSc::StorageElsewhere(bytes) => {
                 shared.storage_elsewhere.send_replace(bytes);
             }
-            FromSc::Offsets { id, request } => self.serve(id, request, tasks),
+            FromSc::Offsets { id, request } => self.serve(id, request),
             FromSc::OffsetsAnswer { id, answer } => {
                 if let Some(at) = self.waiting.iter().position(|waiting| waiting.id == id) {
                     // The asker may have given up; nobody else wants the answer.
@@ -237,6 +212,7 @@ impl Session<'_> {
             FromSc::Welcome { .. } | FromSc::Refused(_) => {
                 tracing::warn!("the SC greeted twice");
             }
+            FromSc::Beat => {}
         }
     }
 
@@ -249,12 +225,12 @@ impl Session<'_> {
     }
 
     /// Hands an operation to the SPU's own offsets and sends what it says.
-    fn serve(&self, id: u64, request: super::OffsetsRequest, tasks: &mut JoinSet<()>) {
+    fn serve(&mut self, id: u64, request: super::OffsetsRequest) {
         let (reply, answer) = oneshot::channel();
         let failed = |why: &str| OffsetsAnswer::Failed(why.into());
         let queued = self.link.shared.offsets_in.try_send(OffsetsCall { request, reply });
         let answers = self.answers.0.clone();
-        tasks.spawn(async move {
+        self.tasks.spawn(async move {
             let answer = match queued {
                 Ok(()) => match timeout(OFFSETS_PATIENCE, answer).await {
                     Ok(Ok(answer)) => answer,

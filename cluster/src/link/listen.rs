@@ -14,7 +14,10 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::frames::{LinkError, read, write};
-use super::message::{FromSc, FromSpu, OffsetsAnswer, PartitionKey, VERSION, ViewChange};
+use super::message::{
+    FromSc, FromSpu, OffsetsAnswer, PartitionKey, VERSION, VERSION_MIN, VERSION_WITH_BEATS, ViewChange,
+};
+use super::pump::Pump;
 use super::{AnswerQueue, OffsetsCall, Relay};
 use crate::internal::{Listener, Stream};
 use crate::sc::metadata::Metadata;
@@ -22,7 +25,7 @@ use crate::sc::state::State;
 use crate::sc::topic::CONSUMER_OFFSETS;
 use crate::sc::{Sc, SpuHello};
 
-/// How long an SPU may take to say hello, and to take a frame.
+/// How long an SPU may take to say hello.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long an SPU waits for settings that name it; less than its own patience with the welcome.
@@ -31,8 +34,8 @@ const SETTINGS_PATIENCE: Duration = Duration::from_secs(8);
 /// Connections at a time; a cluster has fewer SPUs.
 const CONNECTIONS: usize = 256;
 
-/// Frames of one SPU that may wait.
-const INCOMING: usize = 64;
+/// Answers about offsets that may wait to be sent.
+const ANSWERS: usize = 64;
 
 /// Operations on consumer offsets that one SPU may have under way.
 const RELAYED: usize = 256;
@@ -57,30 +60,30 @@ pub async fn serve(mut listener: Listener, sc: Sc, relay: Arc<Relay>, stop: Canc
 }
 
 async fn one_spu(stream: Stream, sc: Sc, relay: Arc<Relay>, session: u64) {
+    let within_process = stream.is_within_process();
     let (mut reader, mut writer) = tokio::io::split(stream);
-    let spu = match timeout(PATIENCE, welcome(&mut reader, &mut writer, &sc, session)).await {
-        Ok(Ok(spu)) => spu,
+    let (spu, version) = match timeout(PATIENCE, welcome(&mut reader, &mut writer, &sc, session)).await {
+        Ok(Ok(welcomed)) => welcomed,
         Ok(Err(error)) => return tracing::debug!(%error, "an SPU was not registered"),
         Err(_) => return tracing::warn!("an SPU did not say hello in time"),
     };
     tracing::info!(spu, "the SPU is registered");
     let calls = relay.register(spu);
-    let (incoming_sender, incoming) = mpsc::channel(INCOMING);
-    let mut tasks = JoinSet::new();
-    tasks.spawn(read_all(reader, incoming_sender));
+    let beats = version >= VERSION_WITH_BEATS && !within_process;
     let state = sc.state();
     let end = SpuSession {
         spu,
         sc: sc.clone(),
         relay,
-        writer,
+        link: Pump::start(reader, writer, beats),
         state,
         told: Told::default(),
         next_id: 0,
         waiting: BTreeMap::new(),
-        answers: mpsc::channel(INCOMING),
+        answers: mpsc::channel(ANSWERS),
+        tasks: JoinSet::new(),
     }
-    .run(incoming, calls, &mut tasks)
+    .run(calls)
     .await;
     tracing::info!(spu, reason = %end, "the link to the SPU ended");
     sc.spu_went(spu, session).await;
@@ -91,18 +94,18 @@ async fn welcome(
     writer: &mut WriteHalf<Stream>,
     sc: &Sc,
     session: u64,
-) -> Result<i32, LinkError> {
+) -> Result<(i32, u32), LinkError> {
     let Some(FromSpu::Hello { version, name, assignments, generation }) = read(reader).await? else {
         return Err(LinkError::Order("another message than a hello"));
     };
-    let registered = if version == VERSION {
+    let registered = if (VERSION_MIN..=VERSION).contains(&version) {
         named_in_settings(sc, &name).await;
         sc.spu_came(SpuHello { name, held: assignments, generation, session }).await
     } else {
         Err(format!("the SPU speaks version {version} of the link and the SC version {VERSION}"))
     };
     match registered {
-        Ok(spu) => write(writer, &FromSc::Welcome { spu }).await.map(|()| spu),
+        Ok(spu) => write(writer, &FromSc::Welcome { spu }).await.map(|()| (spu, version)),
         Err(reason) => {
             write(writer, &FromSc::Refused(reason.clone())).await?;
             Err(LinkError::Refused(reason))
@@ -122,21 +125,6 @@ async fn named_in_settings(sc: &Sc, name: &str) {
     }
 }
 
-/// Reading has a task of its own, because a half-read frame must not be dropped when something else happens.
-async fn read_all(mut reader: ReadHalf<Stream>, incoming: mpsc::Sender<Result<FromSpu, LinkError>>) {
-    loop {
-        let message = match read(&mut reader).await {
-            Ok(Some(message)) => Ok(message),
-            Ok(None) => Err(LinkError::Order("the end of the stream")),
-            Err(error) => Err(error),
-        };
-        let over = message.is_err();
-        if incoming.send(message).await.is_err() || over {
-            return;
-        }
-    }
-}
-
 /// What an SPU has been told so far.
 #[derive(Debug, Default)]
 struct Told {
@@ -151,7 +139,7 @@ struct SpuSession {
     spu: i32,
     sc: Sc,
     relay: Arc<Relay>,
-    writer: WriteHalf<Stream>,
+    link: Pump<FromSpu, FromSc>,
     state: watch::Receiver<Arc<State>>,
     told: Told,
     next_id: u64,
@@ -159,15 +147,12 @@ struct SpuSession {
     waiting: BTreeMap<u64, oneshot::Sender<OffsetsAnswer>>,
     /// Answers for this SPU from the one that leads the offsets.
     answers: AnswerQueue,
+    /// Operations that this SPU asked for.
+    tasks: JoinSet<()>,
 }
 
 impl SpuSession {
-    async fn run(
-        mut self,
-        mut incoming: mpsc::Receiver<Result<FromSpu, LinkError>>,
-        mut calls: mpsc::Receiver<OffsetsCall>,
-        tasks: &mut JoinSet<()>,
-    ) -> LinkError {
+    async fn run(mut self, mut calls: mpsc::Receiver<OffsetsCall>) -> LinkError {
         self.state.mark_changed();
         loop {
             let step = tokio::select! {
@@ -175,10 +160,9 @@ impl SpuSession {
                     Ok(()) => self.tell_news().await,
                     Err(_) => Err(LinkError::Away),
                 },
-                message = incoming.recv() => match message {
-                    Some(Ok(message)) => self.hear(message, tasks).await,
-                    Some(Err(error)) => Err(error),
-                    None => Err(LinkError::Away),
+                message = self.link.next() => match message {
+                    Ok(message) => self.hear(message).await,
+                    Err(error) => Err(error),
                 },
                 call = calls.recv() => match call {
                     Some(call) => self.ask(call).await,
@@ -186,17 +170,13 @@ impl SpuSession {
                     None => Err(LinkError::Order("a second connection")),
                 },
                 Some((id, answer)) = self.answers.1.recv() =>
-                    self.send(&FromSc::OffsetsAnswer { id, answer }).await,
-                Some(_) = tasks.join_next(), if tasks.len() > 1 => Ok(()),
+                    self.link.send(FromSc::OffsetsAnswer { id, answer }).await,
+                Some(_) = self.tasks.join_next() => Ok(()),
             };
             if let Err(error) = step {
                 return error;
             }
         }
-    }
-
-    async fn send(&mut self, message: &FromSc) -> Result<(), LinkError> {
-        timeout(PATIENCE, write(&mut self.writer, message)).await.map_err(|_| LinkError::TimedOut)?
     }
 
     async fn tell_news(&mut self) -> Result<(), LinkError> {
@@ -208,7 +188,7 @@ impl SpuSession {
                 return Err(LinkError::Refused("the settings no longer name this SPU".into()));
             }
             self.told.generation = Some(settings.generation);
-            self.send(&FromSc::Settings(Box::new(Settings::clone(settings)))).await?;
+            self.link.send(FromSc::Settings(Box::new(Settings::clone(settings)))).await?;
         }
         // An SC that is still gathering what SPUs hold would tell them to keep nothing.
         if state.open {
@@ -224,7 +204,7 @@ impl SpuSession {
         }
         if let Some(change) = view_change(self.spu, before.as_deref(), &state.metadata) {
             self.told.retired.insert(change.revision, change.retired.clone());
-            self.send(&FromSc::View(change)).await?;
+            self.link.send(FromSc::View(change)).await?;
         }
         Ok(())
     }
@@ -237,7 +217,7 @@ impl SpuSession {
             return Ok(());
         }
         self.told.storage_elsewhere = bytes;
-        self.send(&FromSc::StorageElsewhere(bytes)).await
+        self.link.send(FromSc::StorageElsewhere(bytes)).await
     }
 
     async fn ask(&mut self, call: OffsetsCall) -> Result<(), LinkError> {
@@ -245,19 +225,19 @@ impl SpuSession {
         self.next_id += 1;
         self.waiting.insert(self.next_id, call.reply);
         let id = self.next_id;
-        self.send(&FromSc::Offsets { id, request: call.request }).await
+        self.link.send(FromSc::Offsets { id, request: call.request }).await
     }
 
-    async fn hear(&mut self, message: FromSpu, tasks: &mut JoinSet<()>) -> Result<(), LinkError> {
+    async fn hear(&mut self, message: FromSpu) -> Result<(), LinkError> {
         match message {
             FromSpu::Report(reports) => self.sc.report(self.spu, reports).await,
             FromSpu::SettingsApplied(generation) => self.sc.settings_applied(self.spu, generation).await,
             FromSpu::ViewApplied(revision) => self.view_applied(revision).await,
-            FromSpu::Offsets { id, request } if tasks.len() < RELAYED => {
+            FromSpu::Offsets { id, request } if self.tasks.len() < RELAYED => {
                 let key = PartitionKey { topic: CONSUMER_OFFSETS.into(), partition: 0 };
                 let leader = self.state.borrow().partitions.get(&key).map(|partition| partition.leader);
                 let (relay, answers) = (self.relay.clone(), self.answers.0.clone());
-                tasks.spawn(async move {
+                self.tasks.spawn(async move {
                     let answer = relay.call(leader, request).await;
                     // A closed channel means that the SPU is gone, and with it whoever asked.
                     let _ = answers.send((id, answer)).await;
@@ -265,7 +245,7 @@ impl SpuSession {
             }
             FromSpu::Offsets { id, .. } => {
                 let answer = OffsetsAnswer::Failed("too many consumer offsets are on their way".into());
-                self.send(&FromSc::OffsetsAnswer { id, answer }).await?;
+                self.link.send(FromSc::OffsetsAnswer { id, answer }).await?;
             }
             FromSpu::OffsetsAnswer { id, answer } => {
                 if let Some(reply) = self.waiting.remove(&id) {
@@ -273,6 +253,7 @@ impl SpuSession {
                     let _ = reply.send(answer);
                 }
             }
+            FromSpu::Beat => {}
             FromSpu::Hello { .. } => return Err(LinkError::Order("a second hello")),
         }
         Ok(())

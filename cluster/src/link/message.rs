@@ -6,10 +6,18 @@ use cluster_settings::Settings;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::pump::Message;
 use crate::sc::topic::TopicOptions;
 
-/// Version of the messages; both sides refuse another one with a clear reason.
-pub const VERSION: u32 = 1;
+/// Version of the messages: 2 brought beats.
+pub const VERSION: u32 = 2;
+
+/// The oldest version that an SC takes from an SPU, since an upgrade reaches the SC first and its SPUs one by
+/// one. Whatever else comes is refused with a clear reason.
+pub const VERSION_MIN: u32 = 1;
+
+/// The first version in which both sides beat.
+pub const VERSION_WITH_BEATS: u32 = 2;
 
 /// Largest frame that either side accepts.
 pub const FRAME_BYTES_MAX: usize = 16 << 20;
@@ -205,6 +213,8 @@ pub enum FromSpu {
         /// The outcome.
         answer: OffsetsAnswer,
     },
+    /// Nothing but that the sender lives.
+    Beat,
 }
 
 /// From the SC to an SPU.
@@ -238,6 +248,24 @@ pub enum FromSc {
         /// The outcome.
         answer: OffsetsAnswer,
     },
+    /// Nothing but that the sender lives.
+    Beat,
+}
+
+impl Message for FromSpu {
+    const BEAT: Self = Self::Beat;
+
+    fn is_beat(&self) -> bool {
+        matches!(self, Self::Beat)
+    }
+}
+
+impl Message for FromSc {
+    const BEAT: Self = Self::Beat;
+
+    fn is_beat(&self) -> bool {
+        matches!(self, Self::Beat)
+    }
 }
 
 impl View {

@@ -9,6 +9,7 @@ mod dial;
 mod frames;
 pub mod listen;
 pub mod message;
+mod pump;
 mod relay;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use cluster_settings::Settings;
+use cluster_settings::{Settings, SpuEntry};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -27,6 +27,9 @@ const RECOVERY_PATIENCE: Duration = Duration::from_secs(10);
 /// A system topic that was deleted by force comes back after this long: whoever deleted it sees that it went.
 const SYSTEM_TOPIC_PAUSE: Duration = Duration::from_secs(1);
 
+/// The system topic belongs on the first SPU, and once another has come, this is how long it waits for that one.
+const FIRST_SPU_PATIENCE: Duration = Duration::from_secs(10);
+
 /// All that changes.
 pub(super) struct Engine {
     owner: Owner,
@@ -38,6 +41,9 @@ pub(super) struct Engine {
     came: BTreeSet<i32>,
     give_up_waiting: Option<Instant>,
     system_topic_due: Option<Instant>,
+    /// Until when the system topic waits for the first SPU, and whether it has done so.
+    first_spu_due: Option<Instant>,
+    first_spu_is_late: bool,
     state: State,
     published: watch::Sender<Arc<State>>,
     policy: watch::Sender<Option<Arc<Policy>>>,
@@ -60,6 +66,8 @@ impl Engine {
             came: BTreeSet::new(),
             give_up_waiting: None,
             system_topic_due: None,
+            first_spu_due: None,
+            first_spu_is_late: false,
             state: State { open: metadata.is_some(), ..State::default() },
             published: watch::Sender::new(Arc::new(State::default())),
             policy: watch::Sender::new(None),
@@ -88,7 +96,8 @@ impl Engine {
 
     pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>, stop: CancellationToken) {
         loop {
-            let due = [self.give_up_waiting, self.system_topic_due].into_iter().flatten().min();
+            let due =
+                [self.give_up_waiting, self.system_topic_due, self.first_spu_due].into_iter().flatten().min();
             tokio::select! {
                 () = stop.cancelled() => return,
                 command = commands.recv() => match command {
@@ -146,6 +155,10 @@ impl Engine {
         if self.system_topic_due.is_some_and(|due| due <= now) {
             self.system_topic_due = None;
         }
+        if self.first_spu_due.is_some_and(|due| due <= now) {
+            self.first_spu_due = None;
+            self.first_spu_is_late = true;
+        }
         self.settle().await;
     }
 
@@ -159,11 +172,27 @@ impl Engine {
         }
         let previous = self.policy.borrow().clone();
         let policy = Policy::build(settings.clone(), previous.as_deref())?;
+        let without = self.without_those_that_go(&settings)?;
         self.store.save_settings(settings.clone()).await?;
         self.enforce(settings, policy);
         self.publish_all();
+        if let Some(next) = without {
+            self.commit_own(next).await;
+        }
         self.settle().await;
         Ok(())
+    }
+
+    /// Nothing moves between SPUs by itself, so whatever one holds would be lost with it.
+    fn without_those_that_go(&self, new: &Settings) -> Result<Option<Metadata>, SettingsRefused> {
+        let Some(old) = self.state.settings.as_deref() else { return Ok(None) };
+        let stays = |spu: &SpuEntry| new.spus.iter().any(|new| (new.id, &new.name) == (spu.id, &spu.name));
+        let going: Vec<_> =
+            old.spus.iter().filter(|spu| !stays(spu)).map(|spu| (spu.id, spu.name.as_str())).collect();
+        if !going.is_empty() && !self.state.open {
+            return Err(SettingsRefused::NotYet);
+        }
+        Ok(decide::without(&self.state.metadata, &going)?)
     }
 
     fn enforce(&mut self, settings: Settings, policy: Policy) {
@@ -259,9 +288,13 @@ impl Engine {
         let missing = !self.state.metadata.topics.contains_key(CONSUMER_OFFSETS);
         if missing && self.system_topic_due.is_none() {
             let world = self.state.world(&self.live);
-            if let Some(next) = decide::ensure_consumer_offsets(&self.state.metadata, &world, Uuid::new_v4())
-            {
-                self.commit_own(next).await;
+            if world.first_is_there() || self.first_spu_is_late {
+                let next = decide::ensure_consumer_offsets(&self.state.metadata, &world, Uuid::new_v4());
+                if let Some(next) = next {
+                    self.commit_own(next).await;
+                }
+            } else if world.open().next().is_some() && self.first_spu_due.is_none() {
+                self.first_spu_due = Some(Instant::now() + FIRST_SPU_PATIENCE);
             }
         }
         let world = self.state.world(&self.live);

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::decide::NewTopic;
+use super::decide::{NewTopic, StillHolds};
 use super::engine::Engine;
 use super::refusal::Refusal;
 use super::state::State;
@@ -34,6 +34,12 @@ pub enum SettingsRefused {
     /// For another cluster.
     #[error("the settings are for another cluster")]
     Elsewhere,
+    /// An SPU that goes holds what nobody else does.
+    #[error(transparent)]
+    StillHolds(#[from] StillHolds),
+    /// An SPU goes, and what it holds is not known yet.
+    #[error("the cluster is starting and does not know yet what the SPUs hold: try again in a moment")]
+    NotYet,
     /// They contradict themselves.
     #[error(transparent)]
     Invalid(#[from] PolicyError),

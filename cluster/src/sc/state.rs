@@ -92,6 +92,8 @@ pub struct SpuView {
     pub id: i32,
     /// Where clients dial it.
     pub endpoint: PublicEndpoint,
+    /// The failure domain that it is in.
+    pub rack: Option<String>,
     /// Whether it is there.
     pub online: bool,
 }
@@ -109,10 +111,10 @@ impl State {
     /// The world for decisions.
     pub fn world(&self, live: &Live) -> World {
         let settings = self.settings.as_deref();
+        let spus = || settings.into_iter().flat_map(|settings| &settings.spus);
         World {
-            spus: settings.map_or_else(Vec::new, |settings| {
-                settings.spus.iter().map(|spu| (spu.id, live.online.contains(&spu.id))).collect()
-            }),
+            spus: spus().map(|spu| (spu.id, live.online.contains(&spu.id))).collect(),
+            leaving: spus().filter(|spu| spu.leaving).map(|spu| spu.id).collect(),
             partitions_limit: settings.map_or(0, |settings| settings.limits.partitions),
         }
     }
@@ -194,6 +196,7 @@ impl State {
             let view = SpuView {
                 id: spu.id,
                 endpoint: settings.public_endpoint.clone(),
+                rack: spu.rack.clone(),
                 online: live.online.contains(&spu.id),
             };
             let known = self.spus.get(&spu.name).filter(|known| ***known == view).cloned();

@@ -98,7 +98,7 @@ impl Cluster {
             cluster: self.id,
             domain: DOMAIN.into(),
             public_endpoint: PublicEndpoint { host: "127.0.0.1".into(), port: 9443 },
-            spus: vec![SpuEntry { id: 5001, name: "main-0".into() }],
+            spus: vec![SpuEntry { id: 5001, name: "main-0".into(), rack: None, leaving: false }],
             durability: Durability::Disk,
             identity: self.identity.clone(),
             access: AccessList {

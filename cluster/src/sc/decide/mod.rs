@@ -1,11 +1,15 @@
 //! What the SC decides, as pure functions: metadata and world in, metadata or refusal out.
 
+use std::collections::BTreeSet;
+
 mod adopt;
+mod leave;
 mod place;
 mod provision;
 mod topics;
 
 pub use adopt::adopt;
+pub use leave::{StillHolds, replicas, without};
 pub use place::place;
 pub use provision::{confirm_retired, ensure_consumer_offsets, provision};
 pub use topics::{NewTopic, add_partitions, create_topic, delete_topic};
@@ -15,14 +19,26 @@ pub use topics::{NewTopic, add_partitions, create_topic, delete_topic};
 pub struct World {
     /// The cluster's SPUs, by id, and whether each is there now.
     pub spus: Vec<(i32, bool)>,
+    /// Those of them that get nothing new.
+    pub leaving: BTreeSet<i32>,
     /// Most partitions over all topics.
     pub partitions_limit: u32,
 }
 
 impl World {
-    /// SPUs that are there now.
-    pub fn online(&self) -> Vec<i32> {
-        self.spus.iter().filter(|(_, online)| *online).map(|(id, _)| *id).collect()
+    /// SPUs that are to stay.
+    pub fn staying(&self) -> impl Iterator<Item = (i32, bool)> {
+        self.spus.iter().copied().filter(|(id, _)| !self.leaving.contains(id))
+    }
+
+    /// SPUs that can be given something now.
+    pub fn open(&self) -> impl Iterator<Item = i32> {
+        self.staying().filter(|(_, online)| *online).map(|(id, _)| id)
+    }
+
+    /// Whether the first of those that are to stay is there.
+    pub fn first_is_there(&self) -> bool {
+        self.staying().min().is_some_and(|(_, online)| online)
     }
 
     /// Whether the cluster has this SPU, there or not.

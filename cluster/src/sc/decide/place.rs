@@ -25,7 +25,7 @@ pub fn place(
     from: u32,
 ) -> Result<BTreeMap<u32, Placement>, NoPlace> {
     let factor = replicas.replication_factor();
-    let n_spus = world.spus.len();
+    let n_spus = world.staying().count();
     if usize::try_from(factor).unwrap_or(usize::MAX) > n_spus {
         return Err(NoPlace::Yet(format!(
             "replication factor {factor} needs {factor} SPUs, the cluster has {n_spus}"
@@ -46,6 +46,9 @@ fn as_assigned(world: &World, map: &[Vec<i32>], from: u32) -> Result<BTreeMap<u3
     if let Some(unknown) = map.iter().flatten().find(|spu| !world.knows(**spu)) {
         return Err(NoPlace::Ever(format!("the cluster has no SPU with id {unknown}")));
     }
+    if let Some(leaving) = map.iter().flatten().find(|spu| world.leaving.contains(spu)) {
+        return Err(NoPlace::Yet(format!("the SPU with id {leaving} is about to leave the cluster")));
+    }
     let placed = (0..).zip(map).skip_while(|(index, _)| *index < from);
     Ok(placed.filter_map(|(index, spus)| Some((index, placement(*spus.first()?, spus.clone())))).collect())
 }
@@ -55,7 +58,7 @@ fn least_loaded(
     world: &World,
     wanted: std::ops::Range<u32>,
 ) -> Result<BTreeMap<u32, Placement>, NoPlace> {
-    let mut load: BTreeMap<i32, usize> = world.online().into_iter().map(|spu| (spu, 0)).collect();
+    let mut load: BTreeMap<i32, usize> = world.open().map(|spu| (spu, 0)).collect();
     let partitions = metadata.topics.values().flat_map(|topic| topic.partitions.values());
     for placed in partitions {
         if let Some(n_leaders) = load.get_mut(&placed.leader) {

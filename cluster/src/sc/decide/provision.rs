@@ -30,10 +30,15 @@ pub fn provision(metadata: &Metadata, world: &World) -> Option<Metadata> {
     Some(next)
 }
 
-/// Makes the system topic of consumer offsets if it is missing.
+/// Makes the system topic of consumer offsets if it is missing: on the first SPU that is there, since that is
+/// the last to be taken away.
 pub fn ensure_consumer_offsets(metadata: &Metadata, world: &World, id: Uuid) -> Option<Metadata> {
+    let mut world = world.clone();
+    if let Some(first) = world.open().min() {
+        world.spus.retain(|(id, _)| *id == first);
+    }
     let new = NewTopic { name: Ok(CONSUMER_OFFSETS.into()), spec: Ok(TopicSpec::consumer_offsets()), id };
-    create_topic(metadata, world, new).ok()
+    create_topic(metadata, &world, new).ok()
 }
 
 /// An SPU has removed what it held of these incarnations.

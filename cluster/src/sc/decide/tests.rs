@@ -9,7 +9,7 @@ use crate::sc::metadata::{Metadata, Standing};
 use crate::sc::topic::{CONSUMER_OFFSETS, Replicas, TopicOptions, TopicSpec};
 
 fn world(spus: &[(i32, bool)]) -> World {
-    World { spus: spus.to_vec(), partitions_limit: 100 }
+    World { spus: spus.to_vec(), leaving: Default::default(), partitions_limit: 100 }
 }
 
 fn three() -> World {
@@ -189,4 +189,59 @@ fn what_was_deleted_does_not_come_back_from_an_spu_that_was_away() {
     let again = create_topic(&deleted, &three(), new("t", computed(1, 1))).unwrap();
     assert_eq!(adopt(&again, &held), None, "another incarnation has the name now");
     assert_eq!(held[0].key, PartitionKey { topic: "t".into(), partition: 0 });
+}
+
+#[test]
+fn an_spu_that_leaves_gets_nothing_new_and_keeps_what_it_has() {
+    let before = made(&[("a", computed(3, 1))], &three());
+    let leaving = World { leaving: BTreeSet::from([5003]), ..three() };
+    let grown = add_partitions(&before, &leaving, "a", 3).unwrap();
+    assert_eq!(leaders(&grown, "a"), [5001, 5002, 5003, 5001, 5002, 5001]);
+    let chosen = create_topic(&before, &leaving, new("chosen", assigned(&[&[5003]]))).unwrap();
+    assert_eq!(
+        chosen.topics["chosen"].standing,
+        Standing::Waiting("the SPU with id 5003 is about to leave the cluster".into())
+    );
+    assert_eq!(leaders(&provision(&chosen, &three()).unwrap(), "chosen"), [5003], "it stays after all");
+    let last = World { leaving: BTreeSet::from([5001, 5002, 5003]), ..three() };
+    let waiting = create_topic(&before, &last, new("b", computed(1, 1))).unwrap();
+    assert!(matches!(waiting.topics["b"].standing, Standing::Waiting(_)));
+}
+
+#[test]
+fn the_consumers_offsets_are_on_the_first_spu_that_is_there() {
+    for (spus, leaving, expected) in [
+        (vec![(5001, true), (5002, true)], vec![], 5001),
+        (vec![(5003, true), (5002, true), (5001, false)], vec![], 5002),
+        (vec![(5001, true), (5002, true)], vec![5001], 5002),
+    ] {
+        let world = World { leaving: leaving.into_iter().collect(), ..world(&spus) };
+        // Elsewhere there would be less to do.
+        let busy = made(&[("busy", assigned(&[&[expected], &[expected]]))], &world);
+        let made = ensure_consumer_offsets(&busy, &world, Uuid::new_v4()).unwrap();
+        assert_eq!(leaders(&made, CONSUMER_OFFSETS), [expected], "{spus:?}");
+    }
+}
+
+#[test]
+fn an_spu_can_go_once_it_holds_nothing() {
+    let empty = Metadata::default();
+    assert_eq!(without(&empty, &[(5003, "main-2")]), Ok(None));
+    let full = made(&[("a", computed(3, 1)), ("b", computed(2, 1))], &three());
+    let full = ensure_consumer_offsets(&full, &three(), Uuid::new_v4()).unwrap();
+    assert_eq!(replicas(&full), [(5001, 3), (5002, 2), (5003, 1)].into());
+    for (spu, name, expected) in [
+        (5001, "main-0", "SPU main-0 still holds 2 partitions and the consumers' offsets"),
+        (5002, "main-1", "SPU main-1 still holds 2 partitions"),
+        (5003, "main-2", "SPU main-2 still holds 1 partition"),
+    ] {
+        assert_eq!(without(&full, &[(spu, name)]).unwrap_err().to_string(), expected);
+    }
+    let deleted = delete_topic(&full, "a", false).unwrap();
+    let id = full.topics["a"].id;
+    assert_eq!(deleted.retired[&id], BTreeSet::from([5001, 5002, 5003]));
+    let gone = without(&deleted, &[(5003, "main-2")]).unwrap().unwrap();
+    assert_eq!(gone.retired[&id], BTreeSet::from([5001, 5002]), "nobody waits for one that is gone");
+    assert_eq!(gone.topics, deleted.topics);
+    assert!(without(&gone, &[(5003, "main-2"), (5002, "main-1")]).is_err(), "one of two is enough");
 }

@@ -252,7 +252,7 @@ fn spu(name: &str, view: &SpuView) -> Metadata<SpuSpec> {
         },
         // SPUs talk to each other on links of their own that no client can reach.
         private_endpoint: Endpoint { port: 0, host: String::new(), encryption: EncryptionEnum::SSL },
-        rack: None,
+        rack: view.rack.clone(),
         public_endpoint_local: None,
     };
     let resolution = if view.online { SpuStatusResolution::Online } else { SpuStatusResolution::Offline };

@@ -54,7 +54,8 @@ impl World {
     pub fn new(n_spus: i32) -> Self {
         let cluster = Cluster::new();
         let mut settings = cluster.settings();
-        settings.spus = (0..n_spus).map(|n| SpuEntry { id: 5001 + n, name: format!("main-{n}") }).collect();
+        let spu = |n| SpuEntry { id: 5001 + n, name: format!("main-{n}"), rack: None, leaving: false };
+        settings.spus = (0..n_spus).map(spu).collect();
         Self { dir: tempfile::tempdir().unwrap(), cluster, settings }
     }
 

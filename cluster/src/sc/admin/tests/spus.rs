@@ -153,3 +153,30 @@ async fn an_spu_that_leaves_the_settings_is_sent_away() {
     until("it is sent away", || registered.borrow().is_none()).await;
     assert_eq!(process.sc.state().borrow().spus.len(), 1);
 }
+
+#[tokio::test]
+async fn an_spu_that_holds_something_cannot_be_taken_away() {
+    let world = World::new(2);
+    let process = world.start().await;
+    // The other way round, and the consumers' offsets are on the first all the same.
+    let (_second, _first) = (world.spu(1).await, world.spu(0).await);
+    whole(&process.sc).await;
+    let mut client = world.admin(&process).await;
+    assert_eq!(create(&mut client, "before", TopicSpec::new_computed(2, 1, None)).await.0, ErrorCode::None);
+    let mut settings = world.settings.clone();
+    settings.generation += 1;
+    settings.spus[1].leaving = true;
+    process.sc.put_settings(settings.clone()).await.unwrap();
+    assert_eq!(create(&mut client, "after", TopicSpec::new_computed(2, 1, None)).await.0, ErrorCode::None);
+    settings.generation += 1;
+    settings.spus.pop();
+    let refused = process.sc.put_settings(settings.clone()).await.unwrap_err();
+    assert_eq!(refused.to_string(), "SPU main-1 still holds 1 partition");
+    let state = process.sc.state();
+    assert_eq!(state.borrow().settings.as_ref().unwrap().spus.len(), 2, "nothing of them is in force");
+    assert_eq!(delete(&mut client, "before", false).await.0, ErrorCode::None);
+    process.sc.put_settings(settings).await.unwrap();
+    let metadata = || state.borrow().metadata.clone();
+    until("nothing is left of it", || metadata().retired.is_empty()).await;
+    assert!(state.borrow().partitions.values().all(|partition| partition.replicas == [5001]));
+}
