@@ -12,6 +12,9 @@ GATEWAY_PORT ?= 9443
 KUBERNETES_STATE ?=
 
 KUBERNETES_OPTIONS := $(if $(KUBERNETES_STATE),--state $(KUBERNETES_STATE))
+# Tenants of the simulated fleet in make bench-kubernetes.
+TENANTS ?= 1000
+
 UP_OPTIONS := $(if $(STATE),--state $(STATE)) --portal-port $(PORTAL_PORT) --gateway-port $(GATEWAY_PORT)
 # Queries are checked against .sqlx, so that nothing needs a database to build.
 export SQLX_OFFLINE := true
@@ -59,18 +62,30 @@ check: ## Format, lints and unit tests: for every save
 	$(call tier,unit tests,cargo test --workspace --lib --bins)
 
 .PHONY: test
-test: setup ## All tests: check, queries against the schema, integration and end to end
-	@start=$$SECONDS; $(MAKE) --no-print-directory check queries-check integration; echo "== all tiers: $$((SECONDS - start)) s"
+test: setup ## All tests: check, queries against the schema, integration and end to end, Kubernetes
+	@start=$$SECONDS; $(MAKE) --no-print-directory check queries-check integration kubernetes; echo "== all tiers: $$((SECONDS - start)) s"
 
 # Always the whole workspace: with fewer packages other features are on, and dependencies are compiled again.
 .PHONY: integration
 integration: ## Each program by itself, then all of them: published clients, a real browser, crashes
 	$(call tier,integration and end to end,cargo build --workspace --bins && cargo test --no-fail-fast --workspace --test '*' -- --skip kubernetes::)
 
+.PHONY: kubernetes
+kubernetes: ## The same cloud on a real Kubernetes that the tests start and end (as root)
+	@deploy/kubernetes/setup
+	$(call tier,tools for Kubernetes,deploy/kubernetes/tools/build kubernetes coredns volumes helm kubeconform kwok >/dev/null)
+	$(call tier,Kubernetes,cargo build --workspace --bins && cargo test --workspace --test e2e -- kubernetes::)
+
 .PHONY: bench
 bench: setup ## Measure speed against floors and peers, and fail below the hard floors
 	@cargo build --release --workspace --bins
 	@target/release/bench
+
+.PHONY: bench-kubernetes
+bench-kubernetes: setup ## The same on Kubernetes: click to record, the gateway alone, TENANTS= on simulated nodes
+	@cargo build --release --workspace --bins
+	@target/release/bench kubernetes fleet --tenants $(TENANTS)
+	@cargo bench --workspace --bench relay
 
 .PHONY: queries
 queries: setup ## Check every query against the schema and write .sqlx

@@ -11,7 +11,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use anyhow::Context as _;
-use base64::Engine;
 use bytes::Bytes;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
@@ -19,11 +18,10 @@ use hyper::body::{Body, Frame, Incoming};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
-use tokio_rustls::TlsConnector;
+
+use crate::api_server::ApiServer;
 
 type Answer = Response<BoxBody<Bytes, hyper::Error>>;
 
@@ -76,17 +74,10 @@ impl std::fmt::Debug for ApiProxy {
     }
 }
 
-/// Where the API server is and how the operator proves to be the operator.
-#[derive(Clone)]
-struct Upstream {
-    address: SocketAddr,
-    tls: TlsConnector,
-}
-
 impl ApiProxy {
     /// A proxy in front of the API server of this kubeconfig, at an address that its user reaches.
     pub async fn start(kubeconfig: &Path, at: Ipv4Addr) -> anyhow::Result<ApiProxy> {
-        let upstream = Upstream::of(kubeconfig)?;
+        let upstream = ApiServer::of(kubeconfig)?;
         let listener = TcpListener::bind((at, 0)).await?;
         let address = listener.local_addr()?;
         let plan = Arc::new(Mutex::new(Plan::default()));
@@ -149,43 +140,7 @@ impl Drop for ApiProxy {
     }
 }
 
-impl Upstream {
-    fn of(kubeconfig: &Path) -> anyhow::Result<Upstream> {
-        let config: serde_json::Value = serde_yaml_ng::from_slice(&std::fs::read(kubeconfig)?)?;
-        let data = |pointer: &str| -> anyhow::Result<Vec<u8>> {
-            let text =
-                config.pointer(pointer).and_then(|value| value.as_str()).context(pointer.to_string())?;
-            Ok(base64::engine::general_purpose::STANDARD.decode(text)?)
-        };
-        let server = config.pointer("/clusters/0/cluster/server").and_then(|value| value.as_str());
-        let address = server.and_then(|url| url.strip_prefix("https://")).context("a server")?.parse()?;
-        let mut roots = rustls::RootCertStore::empty();
-        for certificate in
-            CertificateDer::pem_slice_iter(&data("/clusters/0/cluster/certificate-authority-data")?)
-        {
-            roots.add(certificate?)?;
-        }
-        let certificate = data("/users/0/user/client-certificate-data")?;
-        let chain = CertificateDer::pem_slice_iter(&certificate).collect::<Result<Vec<_>, _>>()?;
-        let key = PrivateKeyDer::from_pem_slice(&data("/users/0/user/client-key-data")?)?;
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let tls = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_client_auth_cert(chain, key)?;
-        Ok(Upstream { address, tls: TlsConnector::from(Arc::new(tls)) })
-    }
-
-    async fn ask(&self, request: Request<Full<Bytes>>) -> anyhow::Result<Response<Incoming>> {
-        let stream = TcpStream::connect(self.address).await?;
-        let stream = self.tls.connect(ServerName::from(self.address.ip()), stream).await?;
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-        tokio::spawn(connection);
-        Ok(sender.send_request(request).await?)
-    }
-}
-
-async fn accept(listener: TcpListener, upstream: Upstream, plan: Arc<Mutex<Plan>>) {
+async fn accept(listener: TcpListener, upstream: ApiServer, plan: Arc<Mutex<Plan>>) {
     while let Ok((stream, _)) = listener.accept().await {
         let (upstream, plan) = (upstream.clone(), plan.clone());
         tokio::spawn(async move {
@@ -200,7 +155,7 @@ async fn accept(listener: TcpListener, upstream: Upstream, plan: Arc<Mutex<Plan>
 
 async fn pass(
     request: Request<Incoming>,
-    upstream: Upstream,
+    upstream: ApiServer,
     plan: Arc<Mutex<Plan>>,
 ) -> anyhow::Result<Answer> {
     let crash = note(&request, &plan)?;
@@ -219,7 +174,7 @@ async fn pass(
         }
     }
     let forward = forward.header("host", upstream.address.to_string()).body(Full::new(body))?;
-    let answer = upstream.ask(forward).await?;
+    let answer = upstream.line().await?.send(forward).await?;
     if let Some((Moment::After, kill)) = crash {
         kill();
         anyhow::bail!("killed after the call");

@@ -86,7 +86,7 @@ impl Fleet {
 
     /// What a further provisioner needs to keep clusters on this node.
     pub fn site(&self, kubeconfig: PathBuf) -> Site {
-        Site { kubeconfig, image: self.cluster_image.clone() }
+        Site { kubeconfig, image: self.cluster_image.clone(), metrics: None }
     }
 
     pub fn visitor(&self) -> Visitor {

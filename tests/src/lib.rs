@@ -3,7 +3,7 @@
 //!
 //! - [`cloud`]: an embedded cloud in a folder of its own, which never outlives its test process;
 //! - [`fleet`]: a cloud on a Kubernetes that ends with it;
-//! - [`region`], [`api_proxy`]: a provisioner by itself, and somebody between it and the API server;
+//! - [`region`], [`api_proxy`], [`api_server`]: a provisioner by itself, and somebody between it and the API server;
 //! - [`visitor`], [`person`], [`tenant`]: the actors, each with what it may do and no more;
 //! - [`raw`], [`wire`], [`hello`]: bytes no honest client would send;
 //! - [`replica`]: one more portal on the same database;
@@ -16,6 +16,7 @@
 #![allow(missing_docs, reason = "a harness, not a library: names say what things are")]
 
 pub mod api_proxy;
+pub mod api_server;
 pub mod chromium;
 pub mod cloud;
 pub mod dataset;
@@ -36,6 +37,7 @@ pub mod python;
 pub mod raw;
 pub mod region;
 pub mod replica;
+pub mod scale;
 pub mod stream;
 pub mod tenant;
 pub mod visitor;

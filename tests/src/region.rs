@@ -25,6 +25,8 @@ pub struct Site {
     pub kubeconfig: PathBuf,
     /// The image of SC and SPU.
     pub image: String,
+    /// Where the provisioner answers `/metrics`.
+    pub metrics: Option<String>,
 }
 
 /// See the module.
@@ -44,10 +46,11 @@ impl Region {
         let text = format!(
             "database_url_file = '{}'\nhost = '{name}'\nregion = '{name}'\nruntime = 'kubernetes'\n\
              public_host = '127.0.0.1'\npublic_port = 9443\ngateway_probe = false\n\
-             [kubernetes]\nkubeconfig_file = '{}'\nimage = '{}'\n\
+             {}[kubernetes]\nkubeconfig_file = '{}'\nimage = '{}'\n\
              gateway_namespace = 'fluvio-cloud'\ngateway_labels = {{ 'app.kubernetes.io/component' = 'gateway' }}\n\
              provisioner_namespace = 'fluvio-cloud'\n",
             database.display(),
+            site.metrics.map(|address| format!("metrics_listen = '{address}'\n")).unwrap_or_default(),
             site.kubeconfig.display(),
             site.image,
         );

@@ -39,10 +39,20 @@ pub fn start(report: &mut Report, runs: usize) -> anyhow::Result<()> {
 
 /// Twenty clusters, one after the other, each by a click and a published client.
 pub async fn measure(cloud: &Cloud, report: &mut Report) -> anyhow::Result<()> {
-    eprintln!("click to first record, {} clusters", PEOPLE * CLUSTERS_EACH);
+    let figure = clicks("", async || Person::sign_up(cloud).await).await?;
+    report.add(figure.target(1.0).hard_floor(3.0));
+    Ok(())
+}
+
+/// The same for people of any cloud.
+pub async fn clicks(
+    place: &str,
+    newcomer: impl AsyncFn() -> anyhow::Result<Person>,
+) -> anyhow::Result<Figure> {
+    eprintln!("click to first record{place}, {} clusters", PEOPLE * CLUSTERS_EACH);
     let (mut all, mut ready) = (Vec::new(), Vec::new());
     for _ in 0..PEOPLE {
-        let person = Person::sign_up(cloud).await?;
+        let person = newcomer().await?;
         person.first_cluster().await?;
         for number in 0..CLUSTERS_EACH {
             let (to_ready, to_record) = first_record(&person, &format!("bench-{number}")).await?;
@@ -51,19 +61,12 @@ pub async fn measure(cloud: &Cloud, report: &mut Report) -> anyhow::Result<()> {
         }
     }
     let p99 = all.iter().copied().fold(0.0, f64::max);
-    report.add(
-        Figure::of(
-            "click to first record consumed, 20 clusters, published Rust client through the gateway (p50)",
-            "s",
-            Better::Lower,
-            all,
-        )
-        .target(1.0)
-        .hard_floor(3.0)
-        .beside("p99 (s)", p99)
-        .beside("of which click to ready, p50 (s)", crate::report::median(&ready)),
+    let what = format!(
+        "click to first record consumed{place}, 20 clusters, published Rust client through the gateway (p50)"
     );
-    Ok(())
+    let ready = crate::report::median(&ready);
+    let figure = Figure::of(&what, "s", Better::Lower, all);
+    Ok(figure.beside("p99 (s)", p99).beside("of which click to ready, p50 (s)", ready))
 }
 
 async fn first_record(person: &Person, name: &str) -> anyhow::Result<(Duration, Duration)> {

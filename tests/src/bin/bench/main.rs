@@ -2,6 +2,7 @@
 //! target and a hard floor. A figure below its hard floor ends the command with an error.
 
 mod click;
+mod fleet;
 mod idle;
 mod kafka;
 mod one_at_a_time;
@@ -27,6 +28,10 @@ enum Part {
     Throughput,
     /// Memory and processor time of an idle cluster.
     Idle,
+    /// Click to first record consumed on a real Kubernetes. Only when named.
+    Kubernetes,
+    /// Thousands of tenants on simulated nodes. Only when named.
+    Fleet,
 }
 
 /// Measure and compare with what is promised.
@@ -38,11 +43,18 @@ struct Options {
     /// Runs of each figure that is repeated.
     #[arg(long, default_value_t = 5)]
     runs: usize,
+    /// Tenants of the simulated fleet.
+    #[arg(long, default_value_t = 1_000)]
+    tenants: usize,
 }
 
 impl Options {
     fn wants(&self, part: Part) -> bool {
-        self.only.is_empty() || self.only.contains(&part)
+        self.only.is_empty() && !matches!(part, Part::Kubernetes | Part::Fleet) || self.only.contains(&part)
+    }
+
+    fn wants_the_embedded_cloud(&self) -> bool {
+        [Part::Click, Part::Latency, Part::Throughput, Part::Idle].into_iter().any(|part| self.wants(part))
     }
 }
 
@@ -74,27 +86,41 @@ async fn bench(options: &Options) -> anyhow::Result<bool> {
         println!("These are debug builds: the figures say nothing. fix: cargo run --release --bin bench");
     }
     let mut report = Report::default();
-    if options.wants(Part::Click) {
-        click::start(&mut report, options.runs.min(3))?;
+    if options.wants_the_embedded_cloud() {
+        embedded(options, &mut report).await?;
     }
-    let cloud = Cloud::start("bench", &[])?;
-    if options.wants(Part::Idle) {
-        let tenant = Tenant::new(&cloud).await?;
-        idle::measure(&cloud, &tenant, &mut report).await?;
+    if options.wants(Part::Kubernetes) {
+        fleet::click(&mut report).await?;
     }
-    if options.wants(Part::Click) {
-        click::measure(&cloud, &mut report).await?;
-    }
-    if options.wants(Part::Latency) {
-        let tenant = Tenant::new(&cloud).await?;
-        one_at_a_time::measure(&cloud, &tenant, options.runs, &mut report).await?;
-    }
-    if options.wants(Part::Throughput) {
-        let tenant = Tenant::new(&cloud).await?;
-        throughput::measure(&cloud, &tenant, options.runs, &mut report).await?;
+    if options.wants(Part::Fleet) {
+        fleet::scale(&mut report, options.tenants).await?;
     }
     report.print();
     let path = report.keep(&machine)?;
     println!("kept in {}", path.display());
     Ok(report.holds())
+}
+
+/// What is measured on a cloud of one machine.
+async fn embedded(options: &Options, report: &mut Report) -> anyhow::Result<()> {
+    if options.wants(Part::Click) {
+        click::start(report, options.runs.min(3))?;
+    }
+    let cloud = Cloud::start("bench", &[])?;
+    if options.wants(Part::Idle) {
+        let tenant = Tenant::new(&cloud).await?;
+        idle::measure(&cloud, &tenant, report).await?;
+    }
+    if options.wants(Part::Click) {
+        click::measure(&cloud, report).await?;
+    }
+    if options.wants(Part::Latency) {
+        let tenant = Tenant::new(&cloud).await?;
+        one_at_a_time::measure(&cloud, &tenant, options.runs, report).await?;
+    }
+    if options.wants(Part::Throughput) {
+        let tenant = Tenant::new(&cloud).await?;
+        throughput::measure(&cloud, &tenant, options.runs, report).await?;
+    }
+    Ok(())
 }
