@@ -1,0 +1,6 @@
+{{- define "databaseCertificate" -}}
+program: postgres
+secret: postgres-tls
+names: [{{ include "databaseHost" . }}, postgres]
+addresses: []
+{{- end -}}
