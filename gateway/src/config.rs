@@ -19,7 +19,8 @@ pub struct Config {
     pub database_url_file: PathBuf,
     /// Where the last table is kept, so that a start without Postgres serves everyone.
     pub table_file: PathBuf,
-    /// This gateway's name in the `usage` table. No two running gateways may share one.
+    /// This gateway's name in the `usage` table: the host's, when nothing is said. No two running gateways may
+    /// share one.
     #[serde(default = "default_name")]
     pub name: String,
     /// Address of `/metrics` and `/healthz`; absent means neither is served.
@@ -76,8 +77,10 @@ pub struct Config {
     pub copy_buffers: usize,
 }
 
+/// In a set of gateways that share a configuration nothing but the host's name differs.
 fn default_name() -> String {
-    "local".to_owned()
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.trim().chars().take(63).collect()
 }
 fn default_handshake_timeout_ms() -> u64 {
     5_000
@@ -183,7 +186,10 @@ impl Config {
             return Err(ConfigError::Value { key, expected: positive });
         }
         if self.name.is_empty() || self.name.len() > 63 {
-            return Err(ConfigError::Value { key: "name", expected: "1 to 63 bytes long" });
+            return Err(ConfigError::Value {
+                key: "name",
+                expected: "1 to 63 bytes long, and given where the host has no name",
+            });
         }
         Ok(())
     }
@@ -208,7 +214,8 @@ mod tests {
     #[test]
     fn three_keys_are_enough() {
         let config = Config::parse(LEAST).unwrap();
-        assert_eq!(config.name, "local");
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+        assert_eq!(config.name, host.trim());
         assert_eq!(config.handshake_timeout(), Duration::from_secs(5));
         assert_eq!(config.idle_timeout_s, 0);
     }
