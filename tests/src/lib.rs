@@ -10,6 +10,8 @@
 //! - [`node`]: one cluster process by itself, on a disk that the test holds;
 //! - [`disk`]: a file system whose power can be cut, and that can be full;
 //! - [`hammer`]: a writer that keeps many batches under way;
+//! - [`chart`], [`schemas`]: the Kubernetes chart as Helm renders it, and what Kubernetes knows of its objects;
+//! - [`nodeless`]: a Kubernetes without a node, with the chart installed;
 //! - [`oracle`]: what was acknowledged, and whether all of it is still there;
 //! - [`chromium`], [`python`]: clients that nobody here wrote.
 
@@ -17,6 +19,7 @@
 
 pub mod api_proxy;
 pub mod api_server;
+pub mod chart;
 pub mod chromium;
 pub mod cloud;
 pub mod dataset;
@@ -28,6 +31,7 @@ pub mod hammer;
 pub mod hello;
 pub mod http;
 pub mod node;
+pub mod nodeless;
 pub mod oracle;
 pub mod paced;
 pub mod person;
@@ -38,6 +42,7 @@ pub mod raw;
 pub mod region;
 pub mod replica;
 pub mod scale;
+pub mod schemas;
 pub mod stream;
 pub mod tenant;
 pub mod visitor;

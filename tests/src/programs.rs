@@ -1,6 +1,7 @@
 //! Where the built programs are.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, bail};
 
@@ -38,6 +39,16 @@ pub fn tests_folder() -> &'static Path {
 /// The root of the source tree.
 pub fn tree() -> anyhow::Result<&'static Path> {
     tests_folder().parent().context("the tests are a folder of the tree")
+}
+
+/// A tool for Kubernetes, built from Go modules the first time and kept outside the tree.
+pub fn kubernetes_tool(name: &str) -> anyhow::Result<PathBuf> {
+    let set = if name == "kubectl" { "kubernetes" } else { name };
+    let output = Command::new(tree()?.join("deploy/kubernetes/tools/build")).arg(set).output()?;
+    if !output.status.success() {
+        bail!("{name} was not built: {}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(Path::new(String::from_utf8(output.stdout)?.trim()).join(name))
 }
 
 /// A folder for what a run leaves behind to be looked at.

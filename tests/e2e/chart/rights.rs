@@ -1,0 +1,144 @@
+//! What the provisioner may do. The full text is committed (deploy/chart/rbac.txt), so that no right is added
+//! unseen.
+
+use std::fmt::Write as _;
+
+use anyhow::Context;
+use e2e::chart::{Rendered, folder, value_set, value_sets};
+use serde_json::{Value, json};
+
+fn words(value: &Value) -> Vec<&str> {
+    value.as_array().into_iter().flatten().filter_map(Value::as_str).collect()
+}
+
+/// Every rule and every binding, as text.
+fn rights(rendered: &Rendered) -> anyhow::Result<String> {
+    let mut text = String::new();
+    for kind in ["ClusterRole", "Role"] {
+        for role in rendered.kind(kind) {
+            writeln!(text, "{kind} {}", role["metadata"]["name"].as_str().context("a name")?)?;
+            for rule in role["rules"].as_array().context("rules")? {
+                let groups = words(&rule["apiGroups"]);
+                let groups: Vec<&str> =
+                    groups.iter().map(|group| if group.is_empty() { "core" } else { group }).collect();
+                let only = words(&rule["resourceNames"]).join(" ");
+                let only = if only.is_empty() { only } else { format!(" called {only}") };
+                let verbs = words(&rule["verbs"]).join(" ");
+                for resource in words(&rule["resources"]) {
+                    writeln!(text, "  {}/{resource}{only}: {verbs}", groups.join(","))?;
+                }
+            }
+        }
+    }
+    for kind in ["ClusterRoleBinding", "RoleBinding"] {
+        for binding in rendered.kind(kind) {
+            let subjects: Vec<String> =
+                binding["subjects"].as_array().context("subjects")?.iter().map(subject).collect();
+            let role = binding["roleRef"]["name"].as_str().context("a role")?;
+            writeln!(text, "{kind} of {role} to {}", subjects.join(", "))?;
+        }
+    }
+    Ok(text)
+}
+
+fn subject(value: &Value) -> String {
+    let word = |key: &str| value[key].as_str().unwrap_or("?").to_owned();
+    format!("{} {}/{}", word("kind"), word("namespace"), word("name"))
+}
+
+#[test]
+fn the_rights_are_the_ones_that_were_agreed_on() -> anyhow::Result<()> {
+    let committed = std::fs::read_to_string(folder()?.join("rbac.txt"))?;
+    for values in value_sets()? {
+        let found = rights(&Rendered::of(&values, &[])?)?;
+        assert!(
+            found == committed,
+            "deploy/chart/rbac.txt is not what is rendered with {}:\n{found}",
+            values.name
+        );
+    }
+    Ok(())
+}
+
+/// Rules that would be a way out of the walls.
+fn dangers(role: &Value) -> Vec<String> {
+    let mut dangers = Vec::new();
+    let is_bound_everywhere = role["metadata"]["name"] == "fluvio-cloud-provisioner";
+    for rule in role["rules"].as_array().into_iter().flatten() {
+        let (resources, verbs) = (words(&rule["resources"]), words(&rule["verbs"]));
+        let all = [words(&rule["apiGroups"]), resources.clone(), verbs.clone()].concat();
+        if all.iter().any(|word| word.contains('*')) || !rule["nonResourceURLs"].is_null() {
+            dangers.push(format!("wildcard: {rule}"));
+        }
+        for verb in ["escalate", "impersonate", "approve", "sign", "use", "update", "deletecollection"] {
+            if verbs.contains(&verb) {
+                dangers.push(format!("{verb}: {rule}"));
+            }
+        }
+        if verbs.contains(&"bind")
+            && (rule["resourceNames"] != json!(["fluvio-cloud-tenant"])
+                || resources != ["clusterroles"]
+                || verbs != ["bind"])
+        {
+            dangers.push(format!("bind of more than one role: {rule}"));
+        }
+        if is_bound_everywhere && resources.contains(&"secrets") {
+            dangers.push(format!("every secret: {rule}"));
+        }
+        let reaching = [
+            "pods/exec",
+            "pods/attach",
+            "pods/portforward",
+            "pods/ephemeralcontainers",
+            "nodes",
+            "nodes/proxy",
+            "serviceaccounts/token",
+            "clusterrolebindings",
+            "persistentvolumes",
+            "certificatesigningrequests",
+            "validatingadmissionpolicies",
+            "validatingadmissionpolicybindings",
+            "customresourcedefinitions",
+            "roles",
+        ];
+        for resource in resources.iter().filter(|resource| reaching.contains(resource)) {
+            dangers.push(format!("{resource}: {rule}"));
+        }
+    }
+    dangers
+}
+
+#[test]
+fn no_rule_is_a_way_out() -> anyhow::Result<()> {
+    let rendered = Rendered::of(&value_set("least")?, &[])?;
+    let roles: Vec<&Value> = rendered.kind("ClusterRole").chain(rendered.kind("Role")).collect();
+    assert_eq!(roles.len(), 2);
+    for role in &roles {
+        let found = dangers(role);
+        assert!(found.is_empty(), "{}", found.join("\n"));
+    }
+    for planted in [
+        json!({"apiGroups": ["*"], "resources": ["pods"], "verbs": ["get"]}),
+        json!({"apiGroups": [""], "resources": ["secrets"], "verbs": ["list"]}),
+        json!({"apiGroups": [""], "resources": ["users"], "verbs": ["impersonate"]}),
+        json!({"apiGroups": ["rbac.authorization.k8s.io"], "resources": ["clusterroles"], "verbs": ["bind"]}),
+        json!({"apiGroups": ["rbac.authorization.k8s.io"], "resources": ["clusterroles"], "verbs": ["escalate"]}),
+        json!({"apiGroups": [""], "resources": ["pods/exec"], "verbs": ["create"]}),
+    ] {
+        let role = json!({"metadata": {"name": "fluvio-cloud-provisioner"}, "rules": [planted]});
+        assert!(!dangers(&role).is_empty(), "{role} is not seen");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_tenants_role_is_bound_nowhere_by_the_chart() -> anyhow::Result<()> {
+    for values in value_sets()? {
+        let rendered = Rendered::of(&values, &[])?;
+        assert_eq!(rendered.kind("RoleBinding").count(), 0);
+        let bindings: Vec<&Value> = rendered.kind("ClusterRoleBinding").collect();
+        assert_eq!(bindings.len(), 1);
+        assert_eq!(bindings[0]["roleRef"]["name"], "fluvio-cloud-provisioner");
+    }
+    Ok(())
+}
