@@ -32,7 +32,8 @@ enum Command {
 fn main() -> ExitCode {
     let Command::Serve { config } = Arguments::parse().command;
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
     match serve(config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -1,10 +1,12 @@
 //! What the provisioner may do. The full text is committed (deploy/chart/rbac.txt), so that no right is added
 //! unseen.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use e2e::chart::{Rendered, folder, value_set, value_sets};
+use e2e::nodeless::Nodeless;
 use serde_json::{Value, json};
 
 fn words(value: &Value) -> Vec<&str> {
@@ -139,6 +141,60 @@ fn the_tenants_role_is_bound_nowhere_by_the_chart() -> anyhow::Result<()> {
         let bindings: Vec<&Value> = rendered.kind("ClusterRoleBinding").collect();
         assert_eq!(bindings.len(), 1);
         assert_eq!(bindings[0]["roleRef"]["name"], "fluvio-cloud-provisioner");
+    }
+    Ok(())
+}
+
+/// What the API server says that an account may do in a namespace, one line per resource and verb.
+fn reviewed(server: &Nodeless, account: &str, namespace: &str) -> anyhow::Result<BTreeSet<String>> {
+    let review = json!({
+        "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview", "spec": {"namespace": namespace},
+    });
+    let who = format!("--as=system:serviceaccount:fluvio-cloud:{account}");
+    let output = server
+        .attempt(&[&who, "create", "--validate=false", "--filename=-", "--output=json"], Some(&review))?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let answer: Value = serde_json::from_slice(&output.stdout)?;
+    let rules = answer["status"]["resourceRules"].as_array().context("rules")?;
+    let lines = rules.iter().flat_map(|rule| {
+        let (groups, only) = (words(&rule["apiGroups"]).join(","), words(&rule["resourceNames"]).join(" "));
+        let each = |resource| {
+            let (groups, only) = (groups.clone(), only.clone());
+            words(&rule["verbs"]).into_iter().map(move |verb| format!("{groups}/{resource} {only} {verb}"))
+        };
+        words(&rule["resources"]).into_iter().flat_map(each).collect::<Vec<_>>()
+    });
+    Ok(lines.collect())
+}
+
+/// The lines that rules would give.
+fn lines(role: &Value) -> BTreeSet<String> {
+    let mut lines = BTreeSet::new();
+    for rule in role["rules"].as_array().into_iter().flatten() {
+        for resource in words(&rule["resources"]) {
+            for verb in words(&rule["verbs"]) {
+                let (groups, only) =
+                    (words(&rule["apiGroups"]).join(","), words(&rule["resourceNames"]).join(" "));
+                lines.insert(format!("{groups}/{resource} {only} {verb}"));
+            }
+        }
+    }
+    lines
+}
+
+#[test]
+fn the_api_server_gives_the_provisioner_these_rights_and_no_other_program_any() -> anyhow::Result<()> {
+    let server = Nodeless::shared()?;
+    let rendered = Rendered::of(&value_set("one-node")?, &[])?;
+    let agreed = lines(rendered.one("ClusterRole", "fluvio-cloud-provisioner")?);
+    for namespace in ["kube-system", "fluvio-cloud", "default"] {
+        // What every account has, such as asking for its own rights.
+        let everybody = reviewed(server, "nobody-of-ours", namespace)?;
+        let found = reviewed(server, "provisioner", namespace)?;
+        assert_eq!(&found - &everybody, agreed, "in {namespace}");
+        for program in ["portal", "gateway", "signer", "postgres"] {
+            assert_eq!(reviewed(server, program, namespace)?, everybody, "{program} in {namespace}");
+        }
     }
     Ok(())
 }
