@@ -1,5 +1,6 @@
 //! Everything that Fluvio Cloud promises, tried from outside on the built programs.
 
+mod apart; // SC and SPUs that meet over TCP: strangers, silence, and SPUs that leave
 mod bad_certificates; // CSRs and certificates that must open nothing
 mod bad_forms; // weak passwords, taken addresses, used links, foreign CSRF tokens
 mod bad_frames; // lengths, records, names and offsets that lie

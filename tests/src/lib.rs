@@ -7,6 +7,7 @@
 //! - [`visitor`], [`person`], [`tenant`]: the actors, each with what it may do and no more;
 //! - [`raw`], [`wire`], [`hello`]: bytes no honest client would send;
 //! - [`replica`]: one more portal on the same database;
+//! - [`apart`]: SC and SPUs as processes that meet over TCP, as pods do;
 //! - [`node`]: one cluster process by itself, on a disk that the test holds;
 //! - [`disk`]: a file system whose power can be cut, and that can be full;
 //! - [`hammer`]: a writer that keeps many batches under way;
@@ -17,6 +18,7 @@
 
 #![allow(missing_docs, reason = "a harness, not a library: names say what things are")]
 
+pub mod apart;
 pub mod api_proxy;
 pub mod api_server;
 pub mod chart;

@@ -15,6 +15,7 @@ use hyper_util::rt::TokioIo;
 use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, SanType};
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
 use uuid::Uuid;
 
@@ -23,13 +24,13 @@ use crate::programs;
 use crate::tenant::Credentials;
 use crate::wait::{until, until_blocking};
 
-const DOMAIN: &str = "alone.fluvio.test";
+pub(crate) const DOMAIN: &str = "alone.fluvio.test";
 
 /// Whose cluster it is: ids, server and client certificates.
 #[derive(Debug, Clone)]
 pub struct Owner {
-    tenant: Uuid,
-    cluster: Uuid,
+    pub(crate) tenant: Uuid,
+    pub(crate) cluster: Uuid,
     principal: Uuid,
     server_certificate: String,
     server_key: String,
@@ -63,7 +64,7 @@ impl Owner {
         Ok(Owner { tenant, cluster, principal, server_certificate, server_key, client_ca, credentials })
     }
 
-    fn settings(&self, generation: u64, spu_port: u16, durability: &str) -> Value {
+    pub(crate) fn settings(&self, generation: u64, spu_port: u16, durability: &str) -> Value {
         json!({
             "version": 1,
             "generation": generation,
@@ -89,7 +90,7 @@ impl Owner {
     }
 }
 
-fn authority() -> anyhow::Result<(String, Issuer<'static, KeyPair>)> {
+pub(crate) fn authority() -> anyhow::Result<(String, Issuer<'static, KeyPair>)> {
     let key = KeyPair::generate()?;
     let mut params = CertificateParams::new(Vec::<String>::new())?;
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
@@ -178,17 +179,7 @@ impl Node {
         path: &str,
         body: String,
     ) -> anyhow::Result<(StatusCode, String)> {
-        let stream = UnixStream::connect(self.run.path().join("control.sock")).await?;
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-        tokio::spawn(connection);
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header("host", "control")
-            .header("content-type", "application/json")
-            .body(Full::new(Bytes::from(body)))?;
-        let (parts, body) = sender.send_request(request).await?.into_parts();
-        Ok((parts.status, String::from_utf8_lossy(&body.collect().await?.to_bytes()).into_owned()))
+        ask(UnixStream::connect(self.run.path().join("control.sock")).await?, method, path, body).await
     }
 
     /// How the published client reaches it.
@@ -227,7 +218,26 @@ impl Node {
     }
 }
 
-fn stopped(pid: i32) -> bool {
+/// One request over a connection of its own.
+pub(crate) async fn ask(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    method: Method,
+    path: &str,
+    body: String,
+) -> anyhow::Result<(StatusCode, String)> {
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(connection);
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header("host", "control")
+        .header("content-type", "application/json")
+        .body(Full::new(Bytes::from(body)))?;
+    let (parts, body) = sender.send_request(request).await?.into_parts();
+    Ok((parts.status, String::from_utf8_lossy(&body.collect().await?.to_bytes()).into_owned()))
+}
+
+pub(crate) fn stopped(pid: i32) -> bool {
     let Ok(tasks) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return false };
     tasks.flatten().all(|task| {
         std::fs::read_to_string(task.path().join("stat"))

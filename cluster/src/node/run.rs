@@ -50,20 +50,15 @@ pub async fn until_stopped(config: Config) -> anyhow::Result<()> {
         tasks: TaskTracker::new(),
         stop: CancellationToken::new(),
     };
-    // The probes answer until everything else has ended.
-    let (result, _probes) = match process.start().await {
-        Ok(probes) => {
-            let result = tokio::select! {
-                _ = terminate.recv() => Ok(()),
-                _ = interrupt.recv() => Ok(()),
-                // Whoever supervises the process starts it anew; half an SC would only look alive.
-                () = process.stop.cancelled() => Err(anyhow::anyhow!("a part of the process failed")),
-            };
-            tracing::info!("stopping");
-            (result, probes)
+    let signalled = async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
         }
-        Err(error) => (Err(error), Vec::new()),
     };
+    // The probes answer until everything else has ended.
+    let (result, _probes) = process.run(signalled).await;
+    tracing::info!("stopping");
     process.stop.cancel();
     process.tasks.close();
     if tokio::time::timeout(STOP_PATIENCE, process.tasks.wait()).await.is_err() {
@@ -73,6 +68,25 @@ pub async fn until_stopped(config: Config) -> anyhow::Result<()> {
 }
 
 impl Process {
+    /// Starts and goes on until a signal; that may come while logs are still read after a crash.
+    async fn run(&self, signalled: impl Future<Output = ()>) -> (anyhow::Result<()>, Vec<Probe>) {
+        tokio::pin!(signalled);
+        let started = tokio::select! {
+            started = self.start() => started,
+            () = &mut signalled => return (Ok(()), Vec::new()),
+        };
+        let probes = match started {
+            Ok(probes) => probes,
+            Err(error) => return (Err(error), Vec::new()),
+        };
+        let result = tokio::select! {
+            () = signalled => Ok(()),
+            // Whoever supervises the process starts it anew; half an SC would only look alive.
+            () = self.stop.cancelled() => Err(anyhow::anyhow!("a part of the process failed")),
+        };
+        (result, probes)
+    }
+
     async fn start(&self) -> anyhow::Result<Vec<Probe>> {
         let mut probes = Vec::new();
         if let Some(sc) = &self.config.sc {
