@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::limits::Network;
+
 /// What the gateway is told by its operator.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -23,7 +25,14 @@ pub struct Config {
     /// share one.
     #[serde(default = "default_name")]
     pub name: String,
-    /// Address of `/metrics` and `/healthz`; absent means neither is served.
+    /// Its clusters' region; without one, clusters of all regions are served.
+    #[serde(default)]
+    pub region: Option<String>,
+    /// Load balancers: addresses or networks that must begin each connection with a PROXY header of version 2,
+    /// whose client then counts. From all others such a header is refused.
+    #[serde(default)]
+    pub trusted_proxies: Vec<Network>,
+    /// Address of `/metrics`, `/livez` and `/readyz`; absent means that none is served.
     #[serde(default)]
     pub metrics_listen: Option<SocketAddr>,
     /// Where the bound address of `metrics_listen` is written.
@@ -46,6 +55,17 @@ pub struct Config {
     /// Time without a byte after one side has said that it sends no more.
     #[serde(default = "default_half_close_timeout_s")]
     pub half_close_timeout_s: u64,
+
+    /// Time for which a cluster's server on the network may leave bytes unacknowledged before it counts as dead.
+    #[serde(default = "default_server_silence_s")]
+    pub server_silence_s: u64,
+    /// After SIGTERM: how long new connections are still taken, while `/readyz` says no. The time that a load
+    /// balancer needs to hear of it.
+    #[serde(default)]
+    pub unready_seconds: u64,
+    /// After that: how long connections may go on before they are closed. A second signal ends both waits.
+    #[serde(default)]
+    pub drain_seconds: u64,
 
     /// Connections in all; 0 means as many as the open-file limit carries.
     #[serde(default)]
@@ -93,6 +113,9 @@ fn default_write_timeout_s() -> u64 {
 }
 fn default_half_close_timeout_s() -> u64 {
     30
+}
+fn default_server_silence_s() -> u64 {
+    60
 }
 fn default_max_half_open() -> usize {
     10_000
@@ -174,6 +197,7 @@ impl Config {
             ("connect_timeout_ms", self.connect_timeout_ms),
             ("write_timeout_s", self.write_timeout_s),
             ("half_close_timeout_s", self.half_close_timeout_s),
+            ("server_silence_s", self.server_silence_s),
             ("max_half_open", self.max_half_open as u64),
             ("max_half_open_per_address", self.max_half_open_per_address.into()),
             ("max_connections_per_address", self.max_connections_per_address.into()),
@@ -227,6 +251,7 @@ mod tests {
             ("handshake_timeout_ms = 0", "handshake_timeout_ms"),
             ("new_connections_burst_per_cluster = 0", "new_connections_burst_per_cluster"),
             ("name = ''", "name"),
+            ("trusted_proxies = ['10.0.0.0/33']", "10.0.0.0/33"),
         ] {
             let error = Config::parse(&format!("{LEAST}{line}\n")).unwrap_err().to_string();
             assert!(error.contains(word), "{line}: {error}");

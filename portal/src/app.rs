@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::accounts::access_token::Signer;
 use crate::accounts::passwords::Passwords;
+use crate::clusters::regions;
 use crate::config::{self, ServeConfig};
 use crate::db::sweep;
 use crate::edge::rates::{Rate, Store};
@@ -26,6 +27,8 @@ const EVENT_STREAMS: usize = 2_000;
 
 /// How often rows that nobody needs any more are looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(3600);
+/// After the database did not answer, before the next attempt.
+const RETRY: Duration = Duration::from_secs(2);
 /// How often full buckets are: anybody on the network can make one.
 const SWEEP_RATES_EVERY: Duration = Duration::from_secs(60);
 /// Requests of one client of which the database hears at once: one statement a request would be the dearest part
@@ -132,9 +135,20 @@ pub async fn build(config: ServeConfig, stopping: CancellationToken) -> anyhow::
         draining: CancellationToken::new(),
         stopping,
     });
+    tokio::spawn(make_region_known(app.clone()));
     tokio::spawn(sweep_forever(app.clone()));
     tokio::spawn(sweep_rates_forever(app.clone()));
     Ok(app)
+}
+
+/// Makes the region of the configuration known as soon as the database answers.
+async fn make_region_known(app: App) {
+    while let Err(error) = regions::make_default_known(&app.pool, &app.config).await {
+        tracing::warn!("cannot make the region {} known yet: {error}", app.config.region);
+        if !waited(&app, RETRY).await {
+            return;
+        }
+    }
 }
 
 /// Forgets rows that nobody needs any more.

@@ -15,6 +15,7 @@ mod problem;
 mod routes;
 mod server;
 mod show;
+mod tls;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -22,6 +23,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
+use crate::clusters::regions::{self, Described};
 use crate::config::{MigrateConfig, OperatorConfig, ServeConfig};
 
 /// The portal of Fluvio Cloud.
@@ -49,6 +51,47 @@ enum Command {
     /// Say who runs the cloud and may see the fleet.
     #[command(subcommand)]
     Operator(OperatorCommand),
+    /// Say where clusters can run.
+    #[command(subcommand)]
+    Region(RegionCommand),
+}
+
+#[derive(Subcommand)]
+enum RegionCommand {
+    /// Register a region; one that is known is changed and opened.
+    Add(RegionArgs),
+    /// Print every region.
+    List {
+        /// The configuration (TOML); only `database_url_file` is read.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Let a region take no new clusters. Those that it has go on.
+    Close {
+        /// The configuration (TOML); only `database_url_file` is read.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// The region.
+        name: String,
+    },
+}
+
+#[derive(clap::Args)]
+struct RegionArgs {
+    /// The configuration (TOML); only `database_url_file` is read.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Its name: the provisioner's and the gateways' `region`.
+    name: String,
+    /// As tenants read it.
+    #[arg(long)]
+    title: String,
+    /// How its clusters run.
+    #[arg(long, value_parser = ["process", "kubernetes"])]
+    runtime: String,
+    /// Where clients reach its gateways.
+    #[arg(long, value_name = "HOST:PORT")]
+    endpoint: String,
 }
 
 #[derive(Subcommand)]
@@ -98,6 +141,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             Command::Migrate { config } => db::migrate(&MigrateConfig::read(&config)?).await,
             Command::Operator(OperatorCommand::Grant(args)) => operator(args, true).await,
             Command::Operator(OperatorCommand::Revoke(args)) => operator(args, false).await,
+            Command::Region(command) => region(command).await,
         }
     })
 }
@@ -106,5 +150,24 @@ async fn operator(args: OperatorArgs, grant: bool) -> anyhow::Result<()> {
     let config = OperatorConfig::read(&args.config)?;
     accounts::operator::set(&config, &args.email, grant).await?;
     println!("{} {}", args.email, if grant { "is now an operator" } else { "is no operator any more" });
+    Ok(())
+}
+
+async fn region(command: RegionCommand) -> anyhow::Result<()> {
+    match command {
+        RegionCommand::Add(args) => {
+            let RegionArgs { config, name, title, runtime, endpoint } = &args;
+            let described = Described { name, title, runtime, endpoint };
+            regions::add(&OperatorConfig::read(config)?, described).await?;
+            println!("{name} takes new clusters");
+        }
+        RegionCommand::List { config } => {
+            print!("{}", regions::list(&OperatorConfig::read(&config)?).await?);
+        }
+        RegionCommand::Close { config, name } => {
+            regions::close(&OperatorConfig::read(&config)?, &name).await?;
+            println!("{name} takes no new clusters; those that it has go on");
+        }
+    }
     Ok(())
 }

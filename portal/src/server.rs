@@ -14,8 +14,6 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
@@ -26,9 +24,9 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use crate::app::{self, App};
-use crate::config::{ServeConfig, TlsConfig};
+use crate::config::ServeConfig;
 use crate::edge::address::Peer;
-use crate::routes;
+use crate::{routes, tls};
 
 /// Connections at once; the next ones wait in the system's queue.
 const MOST_CONNECTIONS: usize = 4_096;
@@ -44,7 +42,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// `portal serve`.
 pub async fn serve(config: ServeConfig) -> anyhow::Result<()> {
     let stopping = CancellationToken::new();
-    let acceptor = config.tls.as_ref().map(tls_acceptor).transpose()?;
+    let acceptor = config.tls.as_ref().map(|tls| tls::acceptor(tls, stopping.clone())).transpose()?;
     let listener =
         TcpListener::bind(config.listen).await.with_context(|| format!("listen on {}", config.listen))?;
     let address = listener.local_addr()?;
@@ -143,22 +141,6 @@ where
     if let Err(error) = watcher.watch(connection).await {
         tracing::debug!("connection from {peer}: {error}");
     }
-}
-
-fn tls_acceptor(config: &TlsConfig) -> anyhow::Result<TlsAcceptor> {
-    let context = || format!("read {}", config.certificate_file.display());
-    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(&config.certificate_file)
-        .with_context(context)?
-        .collect::<Result<_, _>>()
-        .with_context(context)?;
-    let key = PrivateKeyDer::from_pem_file(&config.key_file)
-        .with_context(|| format!("read {}", config.key_file.display()))?;
-    let mut tls = rustls::ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .context("the certificate and its key do not fit")?;
-    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(TlsAcceptor::from(Arc::new(tls)))
 }
 
 /// Whoever waits for the file sees it whole or not at all.

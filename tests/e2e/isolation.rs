@@ -94,7 +94,10 @@ async fn no_token_and_no_cookie_reaches_another_tenants_objects() -> anyhow::Res
         let asks = [
             Ask::get(&cluster),
             Ask::new(Method::DELETE, &cluster),
+            Ask::new(Method::PATCH, &cluster).json(&json!({"plan": "large"})),
             Ask::new(Method::POST, &format!("{cluster}/undelete")).json(&json!({})),
+            Ask::new(Method::POST, &format!("{cluster}/pause")).json(&json!({})),
+            Ask::new(Method::POST, &format!("{cluster}/resume")).json(&json!({})),
             Ask::get(&format!("{cluster}/certificates")),
             Ask::get(&format!("{cluster}/profile")),
             Ask::new(Method::POST, &format!("{cluster}/certificates")).json(&json!({"csr": csr()?})),
@@ -110,7 +113,7 @@ async fn no_token_and_no_cookie_reaches_another_tenants_objects() -> anyhow::Res
             let answer = who.person.api.ask(ask).await?;
             assert_eq!(answer.status, 404, "{what}: {}", answer.text());
         }
-        for page in ["", "/events"] {
+        for page in ["", "/events", "/pause", "/delete"] {
             let answer = who.person.browser.get(&format!("/clusters/{}{page}", whose.cluster.id)).await?;
             assert_eq!(answer.status, 404, "the page of another tenant's cluster {page}");
         }

@@ -14,10 +14,13 @@ mod kills; // kill -9 of a cluster at any moment, many times
 mod kubernetes; // the same cloud on a real Kubernetes: drift, faults, scale, pause, deletion
 mod limits; // quotas, floods, and the others who must not notice
 mod main_job; // sign-up to the first record, every codec, isolation, offset and partition
+mod own_tls; // the portal's own certificate, renewed while it runs
 mod planted; // acknowledging before fsync, planted in a copy, is caught
 mod power_cuts; // the disk as it was at the instant of the cut
 mod promises; // every promise names a test that exists
 mod python; // the published wheel: login, produce, consume
+mod regions; // where a cluster runs, and what its clients are told
 mod replicas; // two portals on one database: whichever answers
 mod revocation; // a revoked certificate is cut off, also mid-stream
+mod sizes; // plans, pause and resume
 mod topics; // what the SC accepts, refuses and says about topics

@@ -1,6 +1,5 @@
 //! One more portal beside an embedded cloud's own, on the same database, as behind a load balancer.
 
-use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -20,8 +19,6 @@ const READY_WITHIN: Duration = Duration::from_secs(30);
 pub struct Replica {
     /// `host:port`.
     pub address: String,
-    /// The file that it was started with.
-    pub configuration: PathBuf,
     child: Child,
 }
 
@@ -46,7 +43,7 @@ impl Replica {
             .stderr(log)
             .spawn()
             .context("cannot start a second portal")?;
-        let mut replica = Replica { address: String::new(), configuration, child };
+        let mut replica = Replica { address: String::new(), child };
         replica.address = until_blocking("the second portal listens", READY_WITHIN, || {
             if let Ok(Some(status)) = replica.child.try_wait() {
                 return Some(Err(anyhow::anyhow!("the second portal ended with {status}")));
@@ -70,19 +67,6 @@ impl Replica {
     pub fn ended(&mut self) -> anyhow::Result<ExitStatus> {
         until_blocking("the second portal ends", READY_WITHIN, || self.child.try_wait().ok().flatten())
     }
-
-    /// Runs another command of the portal's program with the same configuration.
-    pub fn command(&self, arguments: &[&str]) -> anyhow::Result<String> {
-        let output = Command::new(programs::program("portal")?)
-            .args(arguments)
-            .arg("--config")
-            .arg(&self.configuration)
-            .output()?;
-        if !output.status.success() {
-            bail!("portal {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr));
-        }
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-    }
 }
 
 impl Drop for Replica {
@@ -90,4 +74,17 @@ impl Drop for Replica {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Runs a command of the portal's program with the cloud's own configuration, as its operator does.
+pub fn portal(cloud: &Cloud, arguments: &[&str]) -> anyhow::Result<String> {
+    let output = Command::new(programs::program("portal")?)
+        .args(arguments)
+        .arg("--config")
+        .arg(cloud.state().join("configuration/portal.toml"))
+        .output()?;
+    if !output.status.success() {
+        bail!("portal {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

@@ -54,7 +54,8 @@ impl Account {
         let session = store.read()?.filter(|session| session.credential.is_some()).ok_or_else(signed_out)?;
         let consent = if session.allow_plain_http { PlainHttp::Allowed } else { PlainHttp::Refused };
         let remote = Remote::parse(&session.remote, consent)?;
-        Ok(Self { api: Api::new(remote), store })
+        let api = Api::new(remote, session.authority.as_deref())?;
+        Ok(Self { api, store })
     }
 
     /// An account over a portal and a session that were just made.

@@ -79,7 +79,10 @@ pub struct Cluster {
     /// Where it runs.
     #[serde(default)]
     pub region: String,
-    /// `creating`, `running`, `degraded`, `failed`, `deleting` or `deleted`.
+    /// `small`, `medium` or `large`.
+    #[serde(default)]
+    pub plan: String,
+    /// `creating`, `running`, `degraded`, `failed`, `pausing`, `paused`, `resuming`, `deleting` or `deleted`.
     pub state: String,
     /// Why it is in that state, when there is more to say.
     #[serde(default)]

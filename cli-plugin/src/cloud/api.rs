@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use ureq::http::{Method, Request};
-use ureq::tls::{RootCerts, TlsConfig, TlsProvider};
+use ureq::tls::{PemItem, RootCerts, TlsConfig, TlsProvider, parse_pem};
 use ureq::{Agent, Body, Proxy};
 
 use super::answers::Problem;
@@ -98,13 +98,13 @@ pub struct Api {
 }
 
 impl Api {
-    /// Prepares calls to a portal; nothing is sent yet.
-    pub fn new(remote: Remote) -> Self {
+    /// Prepares calls to a portal; nothing is sent yet. An `authority` (PEM) is the only one that is believed.
+    pub fn new(remote: Remote, authority: Option<&str>) -> Result<Self, Failure> {
         // A proxy cannot reach this machine's own loopback.
         let proxy = if remote.is_loopback() { None } else { Proxy::try_from_env() };
         let tls = TlsConfig::builder()
             .provider(TlsProvider::Rustls)
-            .root_certs(RootCerts::PlatformVerifier)
+            .root_certs(authority.map_or(Ok(RootCerts::PlatformVerifier), only)?)
             .build();
         let config = Agent::config_builder()
             .tls_config(tls)
@@ -117,7 +117,7 @@ impl Api {
             .timeout_global(Some(CALL_TIMEOUT))
             .user_agent(concat!("fluvio-cloud/", env!("CARGO_PKG_VERSION")))
             .build();
-        Self { agent: Agent::new_with_config(config), remote }
+        Ok(Self { agent: Agent::new_with_config(config), remote })
     }
 
     /// The portal that is called.
@@ -178,6 +178,21 @@ impl Api {
     }
 }
 
+/// The certificates of a PEM text as the only authorities.
+fn only(authority: &str) -> Result<RootCerts, Failure> {
+    let fault = || {
+        Failure::usage("the file of the portal's certificate authority holds no certificate (PEM)")
+            .with_fix("name a file that begins with -----BEGIN CERTIFICATE-----")
+    };
+    let mut certificates = Vec::new();
+    for item in parse_pem(authority.as_bytes()) {
+        if let PemItem::Certificate(certificate) = item.map_err(|_| fault())? {
+            certificates.push(certificate);
+        }
+    }
+    if certificates.is_empty() { Err(fault()) } else { Ok(RootCerts::from(certificates)) }
+}
+
 fn refusal(status: u16, body: &[u8]) -> ApiError {
     // A proxy in front of the portal answers in HTML: then the status is all there is to say.
     let refusal = Refusal { status, problem: serde_json::from_slice(body).unwrap_or_default() };
@@ -207,6 +222,11 @@ impl<'a> Call<'a> {
     /// Ends something.
     pub fn delete(path: &'a str) -> Self {
         Self { method: Method::DELETE, ..Self::get(path) }
+    }
+
+    /// Changes something as a JSON document says.
+    pub fn patch(path: &'a str, body: &impl Serialize) -> Self {
+        Self { method: Method::PATCH, ..Self::post(path, body) }
     }
 
     /// Makes something out of a JSON document.

@@ -42,6 +42,9 @@ pub struct Login {
     /// Allow http:// to a portal that is not on this machine
     #[arg(long)]
     allow_plain_http: bool,
+    /// The certificate authority of a portal whose own is not known to this machine, PEM; it is remembered
+    #[arg(long, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
     /// The name of the profile to write [default: the cluster's name]
     #[arg(long, value_name = "NAME")]
     profile: Option<String>,
@@ -57,7 +60,9 @@ impl Login {
     /// Runs the command.
     pub fn run(&self, places: &Places) -> Outcome {
         let store = SessionStore::new(&places.cloud);
-        let api = Api::new(self.remote(&store)?);
+        let remote = self.remote(&store)?;
+        let authority = self.authority(&store, &remote)?;
+        let api = Api::new(remote, authority.as_deref())?;
         if api.remote().is_exposed() {
             progress::warn(&format!("everyone between here and {} can read this login", api.remote().host()));
         }
@@ -65,7 +70,7 @@ impl Login {
             Some(file) => with_token(&api, file)?,
             None => self.with_password(&api)?,
         };
-        self.remember(&store, api.remote(), credential, &me)?;
+        self.remember(&store, api.remote(), authority, credential, &me)?;
         let account = Account::of(api, store);
         output::line(&format!("signed in to {} as {}", account.remote(), me.user.email))?;
         let clusters: Vec<Cluster> = account.all("/clusters")?;
@@ -87,6 +92,18 @@ impl Login {
         let variable = std::env::var(REMOTE_VARIABLE).ok();
         let last = last.map(|session| session.remote);
         Remote::choose(self.remote.as_deref(), variable.as_deref(), last.as_deref(), consent)
+    }
+
+    /// The portal's own authority: from the file that is named, else as the last login at the same portal knew it.
+    fn authority(&self, store: &SessionStore, remote: &Remote) -> Result<Option<String>, Failure> {
+        let Some(file) = &self.ca_file else {
+            let last = store.read()?.filter(|session| session.remote == remote.to_string());
+            return Ok(last.and_then(|session| session.authority));
+        };
+        fs::read_to_string(file).map(Some).map_err(|error| {
+            Failure::failed(format!("{} could not be read: {error}", file.display()))
+                .with_fix("name the PEM file with the portal's certificate authority")
+        })
     }
 
     fn with_password(&self, api: &Api) -> Result<(Credential, Me), Failure> {
@@ -129,6 +146,7 @@ impl Login {
         &self,
         store: &SessionStore,
         remote: &Remote,
+        authority: Option<String>,
         credential: Credential,
         me: &Me,
     ) -> Result<(), Failure> {
@@ -136,6 +154,7 @@ impl Login {
             let session = Session {
                 remote: remote.to_string(),
                 allow_plain_http: remote.is_exposed(),
+                authority,
                 email: me.user.email.clone(),
                 organisation: me.organisation.name.clone(),
                 credential: Some(credential),

@@ -90,5 +90,7 @@ mod tests {
         assert_eq!(code(&["fluvio cloud", "login", "--password", "x", "--password-stdin"]), 2);
         assert_eq!(code(&["fluvio cloud", "login", "--token-file", "f", "--email", "a@b.c"]), 2);
         assert_eq!(code(&["fluvio cloud", "cluster", "create", "c", "--profile", "p"]), 2);
+        assert_eq!(code(&["fluvio cloud", "cluster", "update", "c"]), 2, "a change of nothing");
+        assert_eq!(code(&["fluvio cloud", "cluster", "update", "c", "--spus", "3", "--plan", "large"]), 0);
     }
 }

@@ -23,6 +23,9 @@ pub struct Session {
     /// Whether the person agreed to plain HTTP for it.
     #[serde(default)]
     pub allow_plain_http: bool,
+    /// The portal's certificate authority, PEM, where this machine's own are not to be asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authority: Option<String>,
     /// Who signed in.
     pub email: String,
     /// Their organisation's name.
@@ -232,6 +235,7 @@ mod tests {
         Session {
             remote: "https://p".to_owned(),
             allow_plain_http: false,
+            authority: None,
             email: "ada@example.com".to_owned(),
             organisation: "ada".to_owned(),
             credential,

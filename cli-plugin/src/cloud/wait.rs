@@ -16,7 +16,8 @@ const POLL: Duration = Duration::from_millis(200);
 enum Readiness {
     Ready,
     NotYet(String),
-    Never(String),
+    /// Why, and what to do.
+    Never(String, String),
 }
 
 /// Waits until the cluster serves; answers it as it is then.
@@ -31,11 +32,7 @@ pub fn until_running(account: &Account, asked: &Cluster, patience: Duration) -> 
             Ok(cluster) => match readiness(&cluster) {
                 Readiness::Ready => return Ok(cluster),
                 Readiness::NotYet(step) => seen = step,
-                Readiness::Never(why) => {
-                    return Err(
-                        Failure::failed(why).with_fix("fluvio cloud cluster list, or create another cluster")
-                    );
-                }
+                Readiness::Never(why, fix) => return Err(Failure::failed(why).with_fix(fix)),
             },
             Err(error) if error.is_passing() => {}
             Err(error) => return Err(error.into()),
@@ -59,10 +56,18 @@ fn readiness(cluster: &Cluster) -> Readiness {
         "running" => Readiness::Ready,
         // Some SPUs serve: good enough for a first connection, which says the rest.
         "degraded" if cluster.spus_ready > 0 => Readiness::Ready,
-        "failed" => Readiness::Never(format!("cluster {name} could not be started{why}")),
-        "deleting" | "deleted" => Readiness::Never(format!("cluster {name} is being deleted")),
+        "failed" => Readiness::Never(format!("cluster {name} could not be started{why}"), another()),
+        "deleting" | "deleted" => Readiness::Never(format!("cluster {name} is being deleted"), another()),
+        "pausing" | "paused" => {
+            let fix = format!("fluvio cloud cluster resume {name} --wait");
+            Readiness::Never(format!("cluster {name} is paused"), fix)
+        }
         state => Readiness::NotYet(format!("{state}{why}")),
     }
+}
+
+fn another() -> String {
+    "fluvio cloud cluster list, or create another cluster".to_owned()
 }
 
 #[cfg(test)]
@@ -86,9 +91,20 @@ mod tests {
             (cluster("something-new", 0, None), Readiness::NotYet("something-new".to_owned())),
             (
                 cluster("failed", 0, Some("no room")),
-                Readiness::Never("cluster main could not be started: no room".to_owned()),
+                Readiness::Never("cluster main could not be started: no room".to_owned(), another()),
             ),
-            (cluster("deleting", 1, None), Readiness::Never("cluster main is being deleted".to_owned())),
+            (
+                cluster("deleting", 1, None),
+                Readiness::Never("cluster main is being deleted".to_owned(), another()),
+            ),
+            (cluster("resuming", 0, None), Readiness::NotYet("resuming".to_owned())),
+            (
+                cluster("paused", 0, None),
+                Readiness::Never(
+                    "cluster main is paused".to_owned(),
+                    "fluvio cloud cluster resume main --wait".to_owned(),
+                ),
+            ),
         ];
         for (cluster, expected) in cases {
             assert_eq!(readiness(&cluster), expected);

@@ -85,6 +85,7 @@ struct Gateway<'a> {
     database_url_file: &'a Path,
     table_file: &'a Path,
     name: &'a str,
+    region: &'a str,
     // As with the portal's rates: one address for everybody.
     max_half_open_per_address: u32,
     max_connections_per_address: u32,
@@ -156,6 +157,7 @@ pub fn write(
         database_url_file: &url("gateway"),
         table_file: &state.path("gateway/routes.table"),
         name: "local",
+        region: REGION,
         max_half_open_per_address: 10_000,
         max_connections_per_address: 100_000,
         new_connections_per_second_per_address: 10_000,

@@ -5,11 +5,16 @@
 //! stays, and as no route carries one (RFC 6066 forbids it in a hello) such a name is simply unknown. IP
 //! literals, empty names, NUL, names over 253 bytes and two names in one hello are no names.
 //!
+//! **Behind a load balancer.** Who comes from a declared network must first say for whom, see [`read_proxied`];
+//! from everyone else those bytes are no hello.
+//!
 //! **What a refused client sees.** Always the same seven bytes and the end of the stream, see [`refuse`].
 
 mod name;
+mod proxied;
 mod read;
 pub mod refuse;
 
 pub use name::{HelloReader, MAX_HELLO, Progress};
+pub use proxied::read_proxied;
 pub use read::{Hello, HelloError, read_hello};

@@ -1,4 +1,4 @@
-//! How often and how many: rates, client addresses, half-open connections, sockets.
+//! How often and how many: rates, client addresses and networks, half-open connections, sockets.
 //!
 //! Every map here has a bound, and at its bound the newest honest client still has a way in: half-open
 //! connections give way oldest first, and addresses beyond the map's room share one entry.
@@ -6,9 +6,11 @@
 mod addresses;
 mod capacity;
 mod half_open;
+mod networks;
 mod rate;
 
 pub use addresses::{AddressKey, AddressLimits, AddressPermit, AddressRefused, Addresses};
 pub use capacity::{Capacity, Place, raise_open_file_limit};
 pub use half_open::{HalfOpen, HalfOpenPlace};
+pub use networks::{Network, NetworkError};
 pub use rate::{Rate, RateBucket};

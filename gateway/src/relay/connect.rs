@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::net::{TcpStream, UnixStream, lookup_host};
 use tokio::time::{sleep, timeout};
 
-use super::socket::prepare_client;
+use super::socket::prepare_server;
 use crate::routes::Address;
 
 /// First wait after a listener's queue was full; doubles up to [`LONGEST_WAIT`].
@@ -33,8 +33,17 @@ pub enum ConnectError {
     Io(#[from] io::Error),
 }
 
-/// Connects within `patience`.
-pub async fn connect(address: &Address, patience: Duration) -> Result<BackendStream, ConnectError> {
+/// How long a server may take.
+#[derive(Debug, Clone, Copy)]
+pub struct ServerPatience {
+    /// To be reached.
+    pub connect: Duration,
+    /// On the network: to acknowledge what it was sent.
+    pub silence: Duration,
+}
+
+/// Connects.
+pub async fn connect(address: &Address, patience: ServerPatience) -> Result<BackendStream, ConnectError> {
     let connected = async {
         match address {
             Address::Unix(path) => {
@@ -56,7 +65,7 @@ pub async fn connect(address: &Address, patience: Duration) -> Result<BackendStr
                 for candidate in lookup_host((host.as_str(), *port)).await? {
                     match TcpStream::connect(candidate).await {
                         Ok(stream) => {
-                            prepare_client(&stream)?;
+                            prepare_server(&stream, patience.silence)?;
                             return Ok(BackendStream::Tcp(stream));
                         }
                         Err(error) => last = error,
@@ -66,7 +75,7 @@ pub async fn connect(address: &Address, patience: Duration) -> Result<BackendStr
             }
         }
     };
-    match timeout(patience, connected).await {
+    match timeout(patience.connect, connected).await {
         Ok(outcome) => Ok(outcome?),
         Err(_) => Err(ConnectError::Late),
     }

@@ -12,7 +12,7 @@ mod session;
 mod socket;
 
 pub use buffers::{BufferPool, LARGE, SMALL};
-pub use connect::{BackendStream, ConnectError, connect};
-pub use proxy_header::proxy_header;
+pub use connect::{BackendStream, ConnectError, ServerPatience, connect};
+pub use proxy_header::{SIGNATURE, proxy_header};
 pub use session::{Ended, Patience, relay};
-pub use socket::{Socket, prepare_client};
+pub use socket::{Socket, prepare_client, prepare_server};

@@ -78,6 +78,14 @@ impl Socket for UnixStream {
     fn reset_on_close(&self) {}
 }
 
+/// The same for a cluster's server on the network, and a bound to how long it may leave bytes unacknowledged: an
+/// address whose machine is gone answers nothing at all, and the kernel by itself would try for a quarter of an hour.
+pub fn prepare_server(socket: &TcpStream, silence: Duration) -> io::Result<()> {
+    prepare_client(socket)?;
+    let milliseconds = u32::try_from(silence.as_millis()).unwrap_or(u32::MAX);
+    Ok(sockopt::set_tcp_user_timeout(socket, milliseconds)?)
+}
+
 /// Sets a TCP socket up for small messages that are never delayed and for peers that vanish.
 pub fn prepare_client(socket: &TcpStream) -> io::Result<()> {
     socket.set_nodelay(true)?;

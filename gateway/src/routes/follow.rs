@@ -37,16 +37,25 @@ enum LookError {
     Database(#[from] sqlx::Error),
 }
 
+/// Where routes come from.
+#[derive(Debug)]
+pub struct Source {
+    /// The database.
+    pub pool: PgPool,
+    /// Only clusters of this region; `None` for all.
+    pub region: Option<String>,
+}
+
 /// Follows the database until `stop`. `ready` is called once, when the first table is in force or it is known
 /// that there is none.
 pub async fn follow(
     routes: Arc<Routes>,
-    pool: PgPool,
+    source: Source,
     file: TableFile,
     stop: CancellationToken,
     ready: impl FnOnce(),
 ) {
-    let mut follower = Follower { routes, pool, file, kept: None };
+    let mut follower = Follower { routes, source, file, kept: None };
     follower.start().await;
     ready();
     let mut away = Away::default();
@@ -92,7 +101,7 @@ impl Away {
 
 struct Follower {
     routes: Arc<Routes>,
-    pool: PgPool,
+    source: Source,
     file: TableFile,
     /// What the file holds, as far as known.
     kept: Option<Arc<Snapshot>>,
@@ -126,7 +135,7 @@ impl Follower {
     /// Looks on every notification and on the timer, until the database fails.
     async fn listen(&mut self, away: &mut Away) -> Result<(), LookError> {
         let mut listener = timeout(PATIENCE, async {
-            let mut listener = PgListener::connect_with(&self.pool).await?;
+            let mut listener = PgListener::connect_with(&self.source.pool).await?;
             // A lost connection must lead to a look of our own, not to a silent new one.
             listener.eager_reconnect(false);
             listener.listen_all(["clusters", "cluster_backends"]).await?;
@@ -154,7 +163,7 @@ impl Follower {
 
     /// Loads, compares, puts in force, keeps.
     async fn look(&mut self, patience: Duration) -> Result<(), LookError> {
-        let snapshot = timeout(patience, load(&self.pool)).await.map_err(|_| LookError::Late)??;
+        let snapshot = timeout(patience, load(&self.source)).await.map_err(|_| LookError::Late)??;
         let snapshot = Arc::new(snapshot);
         if self.routes.snapshot().as_deref() != Some(&*snapshot) {
             let cut = self.routes.apply(snapshot.clone()).await;
@@ -180,15 +189,16 @@ impl Follower {
     }
 }
 
-/// Everything in one query, ordered as a snapshot is.
-async fn load(pool: &PgPool) -> Result<Snapshot, sqlx::Error> {
+/// Everything in one query, ordered as a snapshot is. A cluster that rests has no routes, as a deleted one.
+async fn load(source: &Source) -> Result<Snapshot, sqlx::Error> {
     let rows = sqlx::query!(
         "SELECT c.id, c.domain, c.max_connections, b.server_name, b.address
          FROM clusters c JOIN cluster_backends b ON b.cluster_id = c.id
-         WHERE c.deleted_at IS NULL
-         ORDER BY c.id"
+         WHERE c.deleted_at IS NULL AND c.paused_at IS NULL AND ($1::text IS NULL OR c.region = $1)
+         ORDER BY c.id",
+        source.region
     )
-    .fetch_all(pool)
+    .fetch_all(&source.pool)
     .await?;
     let mut snapshot = Snapshot::default();
     for row in rows {

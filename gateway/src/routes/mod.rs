@@ -17,6 +17,6 @@ mod table;
 
 pub use address::{Address, AddressError};
 pub use file::{TableFile, TableFileError};
-pub use follow::follow;
+pub use follow::{Source, follow};
 pub use snapshot::{BackendKey, ClusterRecord, Snapshot, cut_by};
 pub use table::{Backend, Cluster, OpenConnection, Refused, Route, Routes, Table};

@@ -28,13 +28,13 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Accepts until the gateway stops.
+/// Accepts until no new connections are to be taken.
 pub async fn accept_all(gateway: Arc<Gateway>, listener: TcpListener) {
     let mut wait = FIRST_WAIT;
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = gateway.stop.cancelled() => return,
+            () = gateway.shut.cancelled() => return,
         };
         match accepted {
             Ok((client, peer)) => {
@@ -65,7 +65,12 @@ pub async fn accept_all(gateway: Arc<Gateway>, listener: TcpListener) {
 
 /// Places for a new connection, or what there is too much of.
 fn admit(gateway: &Gateway, address: IpAddr) -> Result<Places, Refusal> {
-    let permit = gateway.addresses.admit(address, Instant::now())?;
+    // The clients of a load balancer are known, and limited, once its header is read.
+    let permit = if gateway.is_balancer(address) {
+        None
+    } else {
+        Some(gateway.addresses.admit(address, Instant::now())?)
+    };
     let make_room = || gateway.half_open.evict_oldest();
     let connection = gateway.connections.take(make_room).ok_or(Refusal::Full)?;
     let socket = gateway.sockets.take(make_room).ok_or(Refusal::Full)?;

@@ -11,7 +11,7 @@ use tracing::debug;
 
 use super::Gateway;
 use crate::hello::refuse::refuse;
-use crate::hello::{Hello, read_hello};
+use crate::hello::{Hello, read_hello, read_proxied};
 use crate::limits::{AddressPermit, HalfOpenPlace, Place};
 use crate::observe::Refusal;
 use crate::relay::{BackendStream, Socket, connect, prepare_client, proxy_header, relay};
@@ -19,7 +19,8 @@ use crate::routes::OpenConnection;
 
 /// What a connection holds from accept on.
 pub struct Places {
-    pub address: AddressPermit,
+    /// `None` for a load balancer, whose header names the client.
+    pub address: Option<AddressPermit>,
     pub half_open: HalfOpenPlace,
     pub _connection: Place,
     pub _socket: Place,
@@ -34,17 +35,18 @@ struct Routed {
 
 /// Serves one client until one of the two ends, the route goes, or the gateway stops.
 pub async fn serve(gateway: Arc<Gateway>, client: TcpStream, peer: SocketAddr, places: Places) {
-    let Places { mut address, half_open, _connection, _socket } = places;
+    let Places { address, half_open, _connection, _socket } = places;
     // Each stage is boxed, so that a connection costs only the stage that it is in.
-    let hello = Box::pin(hello_of(&gateway, &client, &half_open)).await;
-    address.hello_is_whole();
+    let arrived = Box::pin(arrive(&gateway, &client, peer, address, &half_open)).await;
     drop(half_open);
-    let routed = match hello {
-        Ok(hello) => Box::pin(route(&gateway, &client, peer, hello)).await,
+    let routed = match arrived {
+        Ok(Arrived { from, hello, address }) => {
+            Box::pin(route(&gateway, &client, from, hello)).await.map(|routed| (routed, address))
+        }
         Err(why) => Err(why),
     };
     match routed {
-        Ok(routed) => {
+        Ok((routed, _address)) => {
             gateway.counters.count_routed();
             Box::pin(pass(&gateway, client, routed)).await;
         }
@@ -56,9 +58,36 @@ pub async fn serve(gateway: Arc<Gateway>, client: TcpStream, peer: SocketAddr, p
     }
 }
 
-async fn hello_of(gateway: &Gateway, client: &TcpStream, place: &HalfOpenPlace) -> Result<Hello, Refusal> {
+/// A client that has said where it wants to go.
+struct Arrived {
+    /// Its own address, also behind a load balancer.
+    from: SocketAddr,
+    hello: Hello,
+    address: AddressPermit,
+}
+
+async fn arrive(
+    gateway: &Gateway,
+    client: &TcpStream,
+    peer: SocketAddr,
+    address: Option<AddressPermit>,
+    place: &HalfOpenPlace,
+) -> Result<Arrived, Refusal> {
+    let (accepted, limit) = (Instant::now(), gateway.config.handshake_timeout());
+    let arrived = async {
+        let (from, mut address) = match address {
+            Some(address) => (peer, address),
+            None => {
+                let from = read_proxied(client, peer, accepted, limit).await?;
+                (from, gateway.addresses.admit(from.ip(), std::time::Instant::now())?)
+            }
+        };
+        let hello = read_hello(client, accepted, limit).await?;
+        address.hello_is_whole();
+        Ok(Arrived { from, hello, address })
+    };
     tokio::select! {
-        hello = read_hello(client, Instant::now(), gateway.config.handshake_timeout()) => Ok(hello?),
+        arrived = arrived => arrived,
         () = place.evicted() => Err(Refusal::Evicted),
         () = gateway.stop.cancelled() => Err(Refusal::Stopping),
     }
@@ -68,7 +97,7 @@ async fn hello_of(gateway: &Gateway, client: &TcpStream, place: &HalfOpenPlace) 
 async fn route(
     gateway: &Gateway,
     client: &TcpStream,
-    peer: SocketAddr,
+    from: SocketAddr,
     hello: Hello,
 ) -> Result<Routed, Refusal> {
     let route = gateway.routes.table().get(&hello.name).cloned().ok_or(Refusal::Unknown)?;
@@ -77,10 +106,10 @@ async fn route(
     let socket = gateway.sockets.take(make_room).ok_or(Refusal::Full)?;
     let local = client.local_addr().map_err(|_| Refusal::Gone)?;
     prepare_client(client).map_err(|_| Refusal::Gone)?;
-    let mut first = proxy_header(peer, local);
+    let mut first = proxy_header(from, local);
     first.extend_from_slice(&hello.bytes);
     let greeted = async {
-        let mut backend = connect(&route.backend.address, gateway.config.connect_timeout())
+        let mut backend = connect(&route.backend.address, gateway.server_patience())
             .await
             .inspect_err(|reason| {
                 debug!(cluster = %route.cluster.id, address = %route.backend.address, %reason, "not reached");

@@ -1,5 +1,6 @@
 //! What all connections share.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::Config;
 use crate::limits::{AddressLimits, Addresses, Capacity, HalfOpen, Rate};
 use crate::observe::Counters;
-use crate::relay::{BufferPool, Patience};
+use crate::relay::{BufferPool, Patience, ServerPatience};
 use crate::routes::Routes;
 use crate::usage::UsageBook;
 
@@ -34,6 +35,10 @@ pub struct Gateway {
     pub buffers: Arc<BufferPool>,
     /// Counters of the whole gateway.
     pub counters: Counters,
+    /// A stop was asked for: no new clients should be sent here.
+    pub draining: CancellationToken,
+    /// No new connections are taken.
+    pub shut: CancellationToken,
     /// Orderly stop: nothing new, bytes that were read are written.
     pub stop: CancellationToken,
     /// The end of patience with those who do not take them.
@@ -65,6 +70,8 @@ impl Gateway {
             sockets: Arc::new(sockets),
             buffers: Arc::new(BufferPool::new(config.copy_buffers)),
             counters: Counters::default(),
+            draining: CancellationToken::new(),
+            shut: CancellationToken::new(),
             stop: CancellationToken::new(),
             abort: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -77,6 +84,18 @@ impl Gateway {
         Rate {
             per_second: self.config.new_connections_per_second_per_cluster,
             burst: self.config.new_connections_burst_per_cluster,
+        }
+    }
+
+    /// A client's address stands in a header of whoever comes from here.
+    pub(super) fn is_balancer(&self, peer: IpAddr) -> bool {
+        self.config.trusted_proxies.iter().any(|network| network.contains(peer))
+    }
+
+    pub(super) fn server_patience(&self) -> ServerPatience {
+        ServerPatience {
+            connect: self.config.connect_timeout(),
+            silence: Duration::from_secs(self.config.server_silence_s),
         }
     }
 

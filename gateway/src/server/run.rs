@@ -11,7 +11,7 @@ use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
@@ -20,7 +20,7 @@ use super::accept::{accept_all, bind};
 use crate::config::Config;
 use crate::limits::raise_open_file_limit;
 use crate::observe::serve_http;
-use crate::routes::{TableFile, follow};
+use crate::routes::{Source, TableFile, follow};
 use crate::usage::{UsageWriter, write_usage};
 
 /// Listener, looks and usage at once, and one to spare.
@@ -106,10 +106,27 @@ impl Running {
         Ok(Self { gateway, address, metrics_address, closed, usage })
     }
 
+    /// Lets clients go in the order of a rolling update: first nobody is sent here any more, then nobody is let in,
+    /// then those who are here may go on for a while. `hurry` ends the wait.
+    pub async fn drain(&self, hurry: impl Future<Output = ()>) {
+        let (gateway, config) = (&self.gateway, &self.gateway.config);
+        gateway.draining.cancel();
+        let drained = async {
+            sleep(Duration::from_secs(config.unready_seconds)).await;
+            gateway.shut.cancel();
+            gateway.tasks.close();
+            // Who is still here is told to end by the stop.
+            let _ = timeout(Duration::from_secs(config.drain_seconds), gateway.tasks.wait()).await;
+        };
+        tokio::select! { () = drained => {}, () = hurry => {} }
+    }
+
     /// Stops in order: nothing new, what was read is written, connections are closed, the last usage rows go
     /// out. Takes four seconds at most.
     pub async fn stop(self) {
         let gateway = &self.gateway;
+        gateway.draining.cancel();
+        gateway.shut.cancel();
         gateway.stop.cancel();
         gateway.tasks.close();
         if timeout(GRACE, gateway.tasks.wait()).await.is_err() {
@@ -128,7 +145,8 @@ impl Running {
 async fn start_following(gateway: &Gateway, pool: PgPool) {
     let (ready, is_ready) = tokio::sync::oneshot::channel();
     let file = TableFile::new(gateway.config.table_file.clone());
-    tokio::spawn(follow(gateway.routes.clone(), pool, file, gateway.stop.clone(), move || {
+    let source = Source { pool, region: gateway.config.region.clone() };
+    tokio::spawn(follow(gateway.routes.clone(), source, file, gateway.stop.clone(), move || {
         // Fails only if the start was given up.
         let _ = ready.send(());
     }));

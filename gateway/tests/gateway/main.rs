@@ -4,6 +4,7 @@
 
 mod support;
 
+mod balancers; // load balancers in front, and who only says to be one
 mod flood; // ten thousand half-open connections against the built program
 mod limits; // per address, per cluster, in all
 mod operator; // metrics, health, stop

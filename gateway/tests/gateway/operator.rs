@@ -42,7 +42,9 @@ async fn metrics_tell_what_became_of_connections_and_health_tells_of_the_table()
         assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
     }
     assert!(!text.contains("gateway_table_age_seconds"), "no database ever agreed");
-    assert!(get(metrics, "/healthz").await.starts_with("HTTP/1.1 200"));
+    for path in ["/livez", "/readyz", "/healthz"] {
+        assert!(get(metrics, path).await.starts_with("HTTP/1.1 200"), "{path}");
+    }
     running.stop().await;
 }
 
@@ -51,8 +53,64 @@ async fn without_any_table_health_says_why() {
     let folder = Folder::new();
     let running =
         gateway::server::Running::start(folder.config("metrics_listen = '127.0.0.1:0'")).await.unwrap();
-    let health = get(running.metrics_address.unwrap(), "/healthz").await;
-    assert!(health.starts_with("HTTP/1.1 503") && health.contains("no table"), "{health}");
+    let ready = get(running.metrics_address.unwrap(), "/readyz").await;
+    assert!(ready.starts_with("HTTP/1.1 503") && ready.contains("no table"), "{ready}");
+    assert!(get(running.metrics_address.unwrap(), "/livez").await.starts_with("HTTP/1.1 200"));
+    running.stop().await;
+}
+
+/// A client with an open connection through the gateway.
+async fn connected(address: std::net::SocketAddr) -> TcpStream {
+    let mut client = TcpStream::connect(address).await.unwrap();
+    let hello = real_hello("a.test");
+    client.write_all(&hello).await.unwrap();
+    let mut echoed = vec![0; 6 + hello.len()];
+    within("the echo", client.read_exact(&mut echoed)).await.unwrap();
+    client
+}
+
+#[tokio::test]
+async fn a_gateway_that_drains_first_says_so_then_lets_nobody_in_and_those_inside_go_on() {
+    let folder = Folder::new();
+    let _server = Named::at(folder.path("sc"), "tenant");
+    let clusters = vec![cluster(1, "a.test", &[("", &folder.socket("sc"))])];
+    let more = "metrics_listen = '127.0.0.1:0'\nunready_seconds = 1\ndrain_seconds = 600";
+    let running = folder.gateway(clusters, more).await;
+    let metrics = running.metrics_address.unwrap();
+    let mut inside = connected(running.address).await;
+    let (hurry, hurried) = tokio::sync::oneshot::channel::<()>();
+    let steps = async {
+        until("it is not ready", async || get(metrics, "/readyz").await.starts_with("HTTP/1.1 503")).await;
+        assert!(get(metrics, "/livez").await.starts_with("HTTP/1.1 200"));
+        let mut late = connected(running.address).await;
+        until("nobody is let in", async || TcpStream::connect(running.address).await.is_err()).await;
+        for client in [&mut inside, &mut late] {
+            client.write_all(b"still").await.unwrap();
+            within("the echo", client.read_exact(&mut [0; 5])).await.unwrap();
+        }
+        // A second signal: nobody is waited for any more.
+        hurry.send(()).unwrap();
+    };
+    let drained = running.drain(async {
+        let _ = hurried.await;
+    });
+    within("the drain", async { tokio::join!(steps, drained) }).await;
+    running.stop().await;
+    assert_eq!(answer(&mut inside).await.unwrap_or_default(), b"");
+}
+
+#[tokio::test]
+async fn a_drain_ends_with_the_last_connection() {
+    let folder = Folder::new();
+    let _server = Named::at(folder.path("sc"), "tenant");
+    let clusters = vec![cluster(1, "a.test", &[("", &folder.socket("sc"))])];
+    let running = folder.gateway(clusters, "drain_seconds = 600").await;
+    let inside = connected(running.address).await;
+    let leave = async {
+        until("nobody is let in", async || TcpStream::connect(running.address).await.is_err()).await;
+        drop(inside);
+    };
+    within("the drain", async { tokio::join!(leave, running.drain(std::future::pending())) }).await;
     running.stop().await;
 }
 

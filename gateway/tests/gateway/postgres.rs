@@ -183,6 +183,35 @@ async fn routes_follow_the_database_and_outlive_it() {
     running.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_the_clusters_of_its_region_that_do_not_rest_are_served() {
+    let (folder, database) = (Folder::new(), Database::start().await);
+    let _server = Named::at(folder.path("sc"), "tenant");
+    use_database(&folder, &database);
+    let owner = database.owner().await;
+    let (here, there) = (Uuid::from_u128(1), Uuid::from_u128(2));
+    add_cluster(&owner, here, "here", &folder.socket("sc")).await;
+    add_cluster(&owner, there, "there", &folder.socket("sc")).await;
+    change(&owner, format!("UPDATE clusters SET region = 'far' WHERE id = '{there}'")).await;
+
+    let running = Running::start(folder.config("region = 'local'")).await.unwrap();
+    assert!(is_known(&running, "here.test").await && !is_known(&running, "there.test").await);
+    assert_eq!(call(running.address, &real_hello("there.test")).await.as_deref(), Some(&REFUSAL[..]));
+    let mut client = served(&running, "here.test").await;
+    change(&owner, format!("UPDATE clusters SET paused_at = now() WHERE id = '{here}'")).await;
+    assert!(within("the cut", client.read(&mut [0; 1])).await.is_err(), "not a reset");
+    until("the name is unknown", async || !is_known(&running, "here.test").await).await;
+    assert_eq!(call(running.address, &real_hello("here.test")).await.as_deref(), Some(&REFUSAL[..]));
+    change(&owner, format!("UPDATE clusters SET paused_at = NULL WHERE id = '{here}'")).await;
+    until("it is served again", async || is_known(&running, "here.test").await).await;
+    served(&running, "here.test").await;
+    running.stop().await;
+
+    let everywhere = Running::start(folder.config("")).await.unwrap();
+    assert!(is_known(&everywhere, "here.test").await && is_known(&everywhere, "there.test").await);
+    everywhere.stop().await;
+}
+
 /// Sums of all rows of a cluster, and `open` of the newest.
 async fn usage_of(owner: &PgPool, id: Uuid) -> [i64; 5] {
     let row = sqlx::query(

@@ -5,7 +5,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::clusters::create;
+use crate::clusters::{create, plans, regions};
 use crate::db::audit::{self, Actor, Outcome};
 use crate::db::sessions::{self, Kind};
 use crate::db::{links, organisations, users};
@@ -20,8 +20,8 @@ const FIRST_CLUSTER: &str = "main";
 pub struct Verified {
     /// The cookie of the new sign-in.
     pub cookie: String,
-    /// The first cluster.
-    pub cluster_id: Uuid,
+    /// The first cluster; there is none while no region takes new ones.
+    pub cluster_id: Option<Uuid>,
 }
 
 /// The link does not work (any more).
@@ -53,9 +53,13 @@ pub async fn verify(app: &App, address: ClientAddress, agent: &str, link: &str) 
     let object = used.user_id.to_string();
     let detail = json!({ "session": session_id });
     audit::record(&mut *tx, &actor, "account.verify", &object, Outcome::Done, detail).await?;
-    let wanted = create::Wanted { name: FIRST_CLUSTER, spus: 1 };
-    let cluster_id =
-        create::within(&mut tx, &app.config, organisation_id, used.user_id, &actor, wanted).await?;
+    let known = regions::known(&mut tx, &app.config).await?;
+    let cluster_id = if regions::open(&known, &app.config.region).is_empty() {
+        None
+    } else {
+        let wanted = create::Wanted { name: FIRST_CLUSTER, plan: plans::SMALLEST, spus: 1, region: None };
+        Some(create::within(&mut tx, &app.config, organisation_id, used.user_id, &actor, wanted).await?)
+    };
     tx.commit().await?;
     Ok(Verified { cookie, cluster_id })
 }

@@ -180,7 +180,7 @@ pub async fn profile(
     })?;
     Ok(Json(Profile {
         name: cluster.name,
-        endpoint: app.config.gateway_endpoint.clone(),
+        endpoint: cluster.endpoint,
         domain: cluster.domain,
         ca: pem::certificate(&ca),
     }))

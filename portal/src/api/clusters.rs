@@ -10,8 +10,9 @@ use uuid::Uuid;
 use crate::accounts::person::ApiCaller;
 use crate::api::time;
 use crate::app::App;
+use crate::clusters::change::{self, Change, Servers};
 use crate::clusters::create::{self, Wanted};
-use crate::clusters::{self, remove};
+use crate::clusters::{self, plans, remove};
 use crate::db::clusters::{self as rows, ClusterRow, Filter};
 use crate::edge::errors::ProblemBody;
 use crate::edge::json::JsonBody;
@@ -34,10 +35,12 @@ pub struct Cluster {
     endpoint: String,
     region: String,
     runtime: String,
-    /// creating, running, degraded, failed, deleting or deleted.
+    /// creating, running, degraded, failed, pausing, paused, resuming, deleting or deleted.
     state: &'static str,
     /// What is being done, or what is wrong.
     reason: String,
+    /// small, medium or large.
+    plan: String,
     spus: i32,
     spus_ready: i32,
     /// disk: acknowledged means on disk. memory: it does not.
@@ -45,6 +48,8 @@ pub struct Cluster {
     created_at: String,
     /// First time that a client could use it.
     ready_at: Option<String>,
+    /// Since when its servers shall rest.
+    paused_at: Option<String>,
     deleted_at: Option<String>,
     /// Until then it can be had back.
     purge_after: Option<String>,
@@ -63,7 +68,7 @@ pub struct Limits {
 }
 
 impl Cluster {
-    fn new(row: ClusterRow, endpoint: &str) -> Self {
+    fn new(row: ClusterRow) -> Self {
         Cluster {
             state: row.state_now().word(),
             reason: row.reason_now(),
@@ -71,14 +76,16 @@ impl Cluster {
             name: row.name,
             label: row.label,
             domain: row.domain,
-            endpoint: endpoint.to_owned(),
+            endpoint: row.endpoint,
             region: row.region,
             runtime: row.runtime,
+            plan: row.plan,
             spus: row.spus,
             spus_ready: row.spus_ready.unwrap_or(0),
             durability: row.durability,
             created_at: time(row.created_at),
             ready_at: row.ready_at.map(time),
+            paused_at: row.paused_at.map(time),
             deleted_at: row.deleted_at.map(time),
             purge_after: row.purge_after.map(time),
             partitions: row.partitions.unwrap_or(0),
@@ -117,13 +124,27 @@ pub struct PageQuery {
 pub struct NewCluster {
     /// Lower-case letters, digits and hyphens; begins with a letter; at most 32.
     name: String,
-    /// 1 to 9.
+    /// 1 to what the plan gives; 1 when nothing is said.
     spus: Option<i32>,
+    /// small, medium or large; small when nothing is said.
+    plan: Option<String>,
+    /// One of `/regions`; the portal's default when nothing is said.
+    region: Option<String>,
+}
+
+/// A change of a cluster's size; what is not said stays.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClusterChange {
+    /// 1 to what the plan gives. On one machine the number only grows.
+    spus: Option<i32>,
+    /// small, medium or large; a plan only grows.
+    plan: Option<String>,
 }
 
 async fn reread(app: &App, organisation_id: Uuid, id: Uuid) -> Result<Json<Cluster>, Problem> {
     let row = clusters::find(app, organisation_id, &id.to_string()).await?;
-    Ok(Json(Cluster::new(row, &app.config.gateway_endpoint)))
+    Ok(Json(Cluster::new(row)))
 }
 
 /// List clusters.
@@ -146,8 +167,7 @@ pub async fn list(
     let more = found.len() > wanted;
     found.truncate(wanted);
     let next_cursor = found.last().filter(|_| more).map(|row| row.id.to_string());
-    let endpoint = &app.config.gateway_endpoint;
-    let items = found.into_iter().map(|row| Cluster::new(row, endpoint)).collect();
+    let items = found.into_iter().map(Cluster::new).collect();
     Ok(Json(ClusterPage { items, next_cursor }))
 }
 
@@ -161,7 +181,9 @@ pub async fn create(
     caller: ApiCaller,
     JsonBody(new): JsonBody<NewCluster>,
 ) -> Result<(StatusCode, Json<Cluster>), Problem> {
-    let wanted = Wanted { name: &new.name, spus: new.spus.unwrap_or(1) };
+    let plan = new.plan.as_deref().map_or(Ok(plans::SMALLEST), plans::named)?;
+    let spus = new.spus.unwrap_or(1);
+    let wanted = Wanted { name: &new.name, plan, spus, region: new.region.as_deref() };
     let id = create::create(&app, &caller.person, wanted).await?;
     Ok((StatusCode::CREATED, reread(&app, caller.person.organisation_id, id).await?))
 }
@@ -177,7 +199,55 @@ pub async fn show(
     Path(cluster): Path<String>,
 ) -> Result<Json<Cluster>, Problem> {
     let row = clusters::find(&app, caller.person.organisation_id, &cluster).await?;
-    Ok(Json(Cluster::new(row, &app.config.gateway_endpoint)))
+    Ok(Json(Cluster::new(row)))
+}
+
+/// Change a cluster's plan or its number of SPUs.
+#[utoipa::path(patch, path = "/clusters/{cluster}", tag = "clusters", request_body = ClusterChange,
+    security(("bearer" = [])),
+    params(("cluster" = String, Path, description = "id or name")),
+    responses((status = 200, body = Cluster),
+              (status = "default", body = ProblemBody, content_type = "application/problem+json")))]
+pub async fn update(
+    State(app): State<App>,
+    caller: ApiCaller,
+    Path(cluster): Path<String>,
+    JsonBody(wanted): JsonBody<ClusterChange>,
+) -> Result<Json<Cluster>, Problem> {
+    let row = clusters::find(&app, caller.person.organisation_id, &cluster).await?;
+    let change = Change { plan: wanted.plan.as_deref(), spus: wanted.spus };
+    change::resize(&app, &caller.person, &row, change).await?;
+    reread(&app, caller.person.organisation_id, row.id).await
+}
+
+/// Let a cluster's servers rest. Data, certificates and access are kept; clients are cut off.
+#[utoipa::path(post, path = "/clusters/{cluster}/pause", tag = "clusters", security(("bearer" = [])),
+    params(("cluster" = String, Path, description = "id or name")),
+    responses((status = 202, body = Cluster),
+              (status = "default", body = ProblemBody, content_type = "application/problem+json")))]
+pub async fn pause(
+    State(app): State<App>,
+    caller: ApiCaller,
+    Path(cluster): Path<String>,
+) -> Result<(StatusCode, Json<Cluster>), Problem> {
+    let row = clusters::find(&app, caller.person.organisation_id, &cluster).await?;
+    change::set_servers(&app, &caller.person, &row, Servers::Rest).await?;
+    Ok((StatusCode::ACCEPTED, reread(&app, caller.person.organisation_id, row.id).await?))
+}
+
+/// Start a paused cluster's servers again.
+#[utoipa::path(post, path = "/clusters/{cluster}/resume", tag = "clusters", security(("bearer" = [])),
+    params(("cluster" = String, Path, description = "id or name")),
+    responses((status = 202, body = Cluster),
+              (status = "default", body = ProblemBody, content_type = "application/problem+json")))]
+pub async fn resume(
+    State(app): State<App>,
+    caller: ApiCaller,
+    Path(cluster): Path<String>,
+) -> Result<(StatusCode, Json<Cluster>), Problem> {
+    let row = clusters::find(&app, caller.person.organisation_id, &cluster).await?;
+    change::set_servers(&app, &caller.person, &row, Servers::Run).await?;
+    Ok((StatusCode::ACCEPTED, reread(&app, caller.person.organisation_id, row.id).await?))
 }
 
 /// Delete a cluster. Its data is kept for the time of grace.
@@ -217,7 +287,7 @@ mod tests {
 
     #[test]
     fn a_cluster_has_the_fields_of_the_contract() {
-        let json = serde_json::to_value(Cluster::new(row(), "127.0.0.1:9443")).unwrap();
+        let json = serde_json::to_value(Cluster::new(row())).unwrap();
         let mut fields: Vec<&str> = json.as_object().unwrap().keys().map(String::as_str).collect();
         fields.sort_unstable();
         assert_eq!(
@@ -233,6 +303,8 @@ mod tests {
                 "limits",
                 "name",
                 "partitions",
+                "paused_at",
+                "plan",
                 "purge_after",
                 "ready_at",
                 "reason",

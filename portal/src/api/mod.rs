@@ -6,6 +6,7 @@ pub mod clusters;
 pub mod idempotency;
 pub mod legacy;
 pub mod limits;
+pub mod regions;
 pub mod sign_in;
 pub mod tokens;
 

@@ -87,7 +87,7 @@ pub async fn make(
     let wanted = Wanted { csr_der, label, role: "admin", lifetime_seconds: DEFAULT_SECONDS };
     let issued = issue::issue(app, person, cluster, wanted).await?;
     Ok(ClusterConfig {
-        endpoint: app.config.gateway_endpoint.clone(),
+        endpoint: cluster.endpoint.clone(),
         use_spu_local_address: false,
         metadata: Metadata { installation: "cloud" },
         tls: Tls {

@@ -6,10 +6,12 @@ use uuid::Uuid;
 
 use crate::accounts::person::Person;
 use crate::app::App;
-use crate::clusters::{labels, names};
+use crate::clusters::plans::Plan;
+use crate::clusters::{labels, names, regions};
 use crate::config::ServeConfig;
 use crate::db::audit::{self, Actor, Outcome};
 use crate::db::clusters::{self, NewCluster};
+use crate::db::regions::RegionRow;
 use crate::db::{organisations, violates};
 use crate::problem::Problem;
 
@@ -24,8 +26,12 @@ const DRAWS: u32 = 5;
 pub struct Wanted<'a> {
     /// Its name.
     pub name: &'a str,
+    /// What it may use.
+    pub plan: Plan,
     /// Its SPUs.
     pub spus: i32,
+    /// Where it shall run; anywhere when nothing is said.
+    pub region: Option<&'a str>,
 }
 
 /// Creates a cluster for a person's organisation.
@@ -68,30 +74,43 @@ pub async fn within(
     wanted: Wanted<'_>,
 ) -> Result<Uuid, Problem> {
     names::check(wanted.name)?;
-    names::check_spus(wanted.spus)?;
+    wanted.plan.check_spus(wanted.spus)?;
+    let known = regions::known(connection, config).await?;
+    let region = regions::choose(&known, &config.region, wanted.region)?;
     check_limit(connection, organisation_id, Room::Another).await?;
-    let (id, label) = insert(connection, config, organisation_id, user_id, wanted).await?;
-    let detail = json!({ "name": wanted.name, "label": label, "spus": wanted.spus });
+    let placed = Placed { wanted, region, base_domain: &config.base_domain };
+    let (id, label) = insert(connection, placed, organisation_id, user_id).await?;
+    let detail = json!({
+        "name": wanted.name, "label": label, "spus": wanted.spus, "plan": wanted.plan.name, "region": region.name
+    });
     audit::record(connection, actor, "cluster.create", &id.to_string(), Outcome::Done, detail).await?;
     Ok(id)
+}
+
+/// What is wanted, and where.
+#[derive(Clone, Copy)]
+struct Placed<'a> {
+    wanted: Wanted<'a>,
+    region: &'a RegionRow,
+    base_domain: &'a str,
 }
 
 /// Writes the row under a label that was never given before.
 async fn insert(
     connection: &mut PgConnection,
-    config: &ServeConfig,
+    Placed { wanted, region, base_domain }: Placed<'_>,
     organisation_id: Uuid,
     user_id: Uuid,
-    wanted: Wanted<'_>,
 ) -> Result<(Uuid, String), Problem> {
     for _ in 0..DRAWS {
         let label = labels::make();
         let new = NewCluster {
             name: wanted.name,
             label: &label,
-            domain: &format!("{label}.{}", config.base_domain),
-            runtime: &config.runtime,
-            region: &config.region,
+            domain: &format!("{label}.{base_domain}"),
+            runtime: &region.runtime,
+            region: &region.name,
+            plan: wanted.plan,
             spus: wanted.spus,
             created_by: user_id,
         };

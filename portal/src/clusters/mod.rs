@@ -1,8 +1,11 @@
-//! Clusters as tenants want them: rules, creation, deletion, and the words for what is.
+//! Clusters as tenants want them: rules, creation, change, pause, deletion, and the words for what is.
 
+pub mod change;
 pub mod create;
 pub mod labels;
 pub mod names;
+pub mod plans;
+pub mod regions;
 pub mod remove;
 pub mod state;
 

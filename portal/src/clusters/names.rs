@@ -4,8 +4,6 @@ use crate::problem::Problem;
 
 /// The most characters of a name.
 const MOST: usize = 32;
-/// SPUs that one cluster may have.
-pub const MOST_SPUS: i32 = 9;
 
 /// Checks a name that a tenant chose.
 pub fn check(name: &str) -> Result<(), Problem> {
@@ -23,15 +21,6 @@ pub fn check(name: &str) -> Result<(), Problem> {
     };
     let Some(fault) = fault else { return Ok(()) };
     Err(Problem::invalid("name", fault, suggestion(name)))
-}
-
-/// Checks a number of SPUs.
-pub fn check_spus(spus: i32) -> Result<(), Problem> {
-    if (1..=MOST_SPUS).contains(&spus) {
-        return Ok(());
-    }
-    let detail = format!("A cluster has 1 to {MOST_SPUS} SPUs.");
-    Err(Problem::invalid("spus", detail, "Choose a number in that range; 1 is enough to start."))
 }
 
 /// The nearest name that would be right.
@@ -90,13 +79,6 @@ mod tests {
             if let Some(near) = near.strip_prefix("Try ").and_then(|rest| rest.strip_suffix('.')) {
                 assert!(check(near).is_ok(), "{near}");
             }
-        }
-    }
-
-    #[test]
-    fn the_number_of_spus_is_bounded() {
-        for (spus, good) in [(-1, false), (0, false), (1, true), (9, true), (10, false), (i32::MAX, false)] {
-            assert_eq!(check_spus(spus).is_ok(), good, "{spus}");
         }
     }
 }

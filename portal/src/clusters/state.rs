@@ -15,6 +15,12 @@ pub enum State {
     Degraded,
     /// Does not serve.
     Failed,
+    /// On its way to rest.
+    Pausing,
+    /// Rests; its data is kept.
+    Paused,
+    /// On its way back to serving.
+    Resuming,
     /// On its way out.
     Deleting,
     /// Out; its data is kept for the time of grace.
@@ -29,6 +35,9 @@ impl State {
             State::Running => "running",
             State::Degraded => "degraded",
             State::Failed => "failed",
+            State::Pausing => "pausing",
+            State::Paused => "paused",
+            State::Resuming => "resuming",
             State::Deleting => "deleting",
             State::Deleted => "deleted",
         }
@@ -36,7 +45,7 @@ impl State {
 
     /// Will change by itself soon.
     pub fn is_passing(self) -> bool {
-        matches!(self, State::Creating | State::Deleting)
+        matches!(self, State::Creating | State::Pausing | State::Resuming | State::Deleting)
     }
 
     /// A client can be served.
@@ -45,23 +54,50 @@ impl State {
     }
 }
 
-/// What is wanted decides the direction, what was seen decides how far it got.
-pub fn of(deleted: bool, seen: Option<&str>) -> State {
-    match (deleted, seen) {
-        (true, Some("deleted")) => State::Deleted,
-        (true, _) => State::Deleting,
-        (false, Some("running")) => State::Running,
-        (false, Some("degraded")) => State::Degraded,
-        (false, Some("failed")) => State::Failed,
-        // An undeleted cluster is still seen as deleted until it is started again.
-        (false, _) => State::Creating,
+/// What is wanted of a cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// That it serves.
+    Serving,
+    /// That its servers rest.
+    Rest,
+    /// That it is gone.
+    Gone,
+}
+
+impl Wanted {
+    /// By what its row says.
+    pub fn of(deleted: bool, paused: bool) -> Self {
+        match (deleted, paused) {
+            (true, _) => Wanted::Gone,
+            (false, true) => Wanted::Rest,
+            (false, false) => Wanted::Serving,
+        }
+    }
+}
+
+/// What is wanted decides the direction, what was seen decides how far it got. `served`: a client could use it once.
+pub fn of(wanted: Wanted, seen: Option<&str>, served: bool) -> State {
+    match (wanted, seen) {
+        (Wanted::Gone, Some("deleted")) => State::Deleted,
+        (Wanted::Gone, _) => State::Deleting,
+        (Wanted::Rest, Some("paused")) => State::Paused,
+        (Wanted::Rest, Some("failed")) => State::Failed,
+        (Wanted::Rest, _) => State::Pausing,
+        (Wanted::Serving, Some("running")) => State::Running,
+        (Wanted::Serving, Some("degraded")) => State::Degraded,
+        (Wanted::Serving, Some("failed")) => State::Failed,
+        // A resumed or undeleted cluster is still seen as it was until it is started again.
+        (Wanted::Serving, _) if served => State::Resuming,
+        (Wanted::Serving, _) => State::Creating,
     }
 }
 
 impl ClusterRow {
     /// What the cluster is doing.
     pub fn state_now(&self) -> State {
-        of(self.deleted_at.is_some(), self.state.as_deref())
+        let wanted = Wanted::of(self.deleted_at.is_some(), self.paused_at.is_some());
+        of(wanted, self.state.as_deref(), self.ready_at.is_some())
     }
 
     /// In the tenant's words: what is being done, or what is wrong.
@@ -71,6 +107,9 @@ impl ClusterRow {
                 reason.to_owned()
             }
             (_, State::Creating) => "Waiting for a machine to take it.".into(),
+            (_, State::Pausing) => "Its servers are being stopped. Its data is kept.".into(),
+            (_, State::Paused) => "Its servers rest. Data, certificates and access are kept.".into(),
+            (_, State::Resuming) => "Its servers are being started.".into(),
             (_, State::Deleting) => "Its processes are being stopped.".into(),
             _ => String::new(),
         }
@@ -135,7 +174,9 @@ pub mod tests {
             domain: "brave-otter-0a1b2c3d.fluvio.localhost".into(),
             runtime: "process".into(),
             region: "local".into(),
+            endpoint: "127.0.0.1:9443".into(),
             host: None,
+            plan: "small".into(),
             spus: 1,
             durability: "disk".into(),
             max_storage_bytes: 2_147_483_648,
@@ -143,6 +184,7 @@ pub mod tests {
             max_connections: 500,
             max_message_bytes: 33_554_432,
             created_at,
+            paused_at: None,
             deleted_at: None,
             purge_after: None,
             state: None,
@@ -159,21 +201,33 @@ pub mod tests {
 
     #[test]
     fn the_state_follows_what_is_wanted_and_what_was_seen() {
-        for (deleted, seen, state) in [
-            (false, None, State::Creating),
-            (false, Some("creating"), State::Creating),
-            (false, Some("running"), State::Running),
-            (false, Some("degraded"), State::Degraded),
-            (false, Some("failed"), State::Failed),
-            (false, Some("deleted"), State::Creating),
-            (false, Some("deleting"), State::Creating),
-            (true, None, State::Deleting),
-            (true, Some("running"), State::Deleting),
-            (true, Some("deleting"), State::Deleting),
-            (true, Some("deleted"), State::Deleted),
+        use Wanted::{Gone, Rest, Serving};
+        for (wanted, seen, served, state) in [
+            (Serving, None, false, State::Creating),
+            (Serving, Some("creating"), false, State::Creating),
+            (Serving, Some("creating"), true, State::Resuming),
+            (Serving, Some("paused"), true, State::Resuming),
+            (Serving, Some("pausing"), true, State::Resuming),
+            (Serving, Some("paused"), false, State::Creating),
+            (Serving, Some("running"), true, State::Running),
+            (Serving, Some("degraded"), true, State::Degraded),
+            (Serving, Some("failed"), false, State::Failed),
+            (Serving, Some("deleted"), false, State::Creating),
+            (Serving, Some("deleting"), true, State::Resuming),
+            (Rest, None, false, State::Pausing),
+            (Rest, Some("running"), true, State::Pausing),
+            (Rest, Some("pausing"), true, State::Pausing),
+            (Rest, Some("paused"), true, State::Paused),
+            (Rest, Some("failed"), true, State::Failed),
+            (Gone, None, false, State::Deleting),
+            (Gone, Some("running"), true, State::Deleting),
+            (Gone, Some("paused"), true, State::Deleting),
+            (Gone, Some("deleting"), true, State::Deleting),
+            (Gone, Some("deleted"), true, State::Deleted),
         ] {
-            assert_eq!(of(deleted, seen), state, "{deleted} {seen:?}");
+            assert_eq!(of(wanted, seen, served), state, "{wanted:?} {seen:?}");
         }
+        assert_eq!(Wanted::of(true, true), Gone, "what is deleted goes, paused or not");
     }
 
     #[test]

@@ -4,6 +4,8 @@ use sqlx::{PgConnection, PgExecutor};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use crate::clusters::plans::Plan;
+
 /// A cluster as its tenant sees it.
 #[derive(Debug, Clone)]
 pub struct ClusterRow {
@@ -19,8 +21,12 @@ pub struct ClusterRow {
     pub runtime: String,
     /// Where.
     pub region: String,
+    /// host:port of the region's gateways; empty while nobody registered the region.
+    pub endpoint: String,
     /// The machine, once one took it.
     pub host: Option<String>,
+    /// small, medium or large.
+    pub plan: String,
     /// SPUs wanted.
     pub spus: i32,
     /// disk or memory.
@@ -35,6 +41,8 @@ pub struct ClusterRow {
     pub max_message_bytes: i32,
     /// When it was asked for.
     pub created_at: OffsetDateTime,
+    /// Since when its servers shall rest.
+    pub paused_at: Option<OffsetDateTime>,
     /// When its deletion was asked for.
     pub deleted_at: Option<OffsetDateTime>,
     /// Until then it can be had back.
@@ -79,9 +87,10 @@ pub async fn list(
 ) -> sqlx::Result<Vec<ClusterRow>> {
     sqlx::query_as!(
         ClusterRow,
-        r#"SELECT c.id, c.name, c.label, c.domain, c.runtime, c.region, c.host, c.spus, c.durability,
+        r#"SELECT c.id, c.name, c.label, c.domain, c.runtime, c.region,
+                  coalesce(r.endpoint, '') AS "endpoint!", c.host, c.plan, c.spus, c.durability,
                   c.max_storage_bytes, c.max_partitions, c.max_connections, c.max_message_bytes,
-                  c.created_at, c.deleted_at, c.purge_after,
+                  c.created_at, c.paused_at, c.deleted_at, c.purge_after,
                   s.state AS "state?", s.reason AS "reason?", s.spus_ready AS "spus_ready?",
                   s.partitions AS "partitions?", s.storage_bytes AS "storage_bytes?", s.ready_at AS "ready_at?",
                   EXISTS (SELECT FROM certificate_authorities a WHERE a.cluster_id = c.id) AS "has_authorities!",
@@ -90,7 +99,7 @@ pub async fn list(
                      SELECT DISTINCT ON (gateway) open FROM usage u
                      WHERE u.cluster_id = c.id AND u.minute > now() - interval '2 minutes'
                      ORDER BY gateway, minute DESC) latest), 0)::bigint AS "open!"
-           FROM clusters c LEFT JOIN cluster_status s ON s.cluster_id = c.id
+           FROM clusters c LEFT JOIN cluster_status s ON s.cluster_id = c.id LEFT JOIN regions r ON r.name = c.region
            WHERE c.organisation_id = $1
              AND ($2::uuid IS NULL OR c.id = $2)
              AND ($3::text IS NULL OR c.name = $3)
@@ -140,6 +149,8 @@ pub struct NewCluster<'a> {
     pub runtime: &'a str,
     /// Where.
     pub region: &'a str,
+    /// What it may use.
+    pub plan: Plan,
     /// SPUs wanted.
     pub spus: i32,
     /// Who asked for it; becomes its first admin.
@@ -154,8 +165,9 @@ pub async fn insert(
     new: &NewCluster<'_>,
 ) -> sqlx::Result<Uuid> {
     let id = sqlx::query_scalar!(
-        "INSERT INTO clusters (organisation_id, name, label, domain, runtime, region, spus, created_by)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING id",
+        "INSERT INTO clusters (organisation_id, name, label, domain, runtime, region, spus, created_by, plan,
+                               max_storage_bytes, max_partitions, max_connections)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) RETURNING id",
         organisation_id,
         new.name,
         new.label,
@@ -163,7 +175,11 @@ pub async fn insert(
         new.runtime,
         new.region,
         new.spus,
-        new.created_by
+        new.created_by,
+        new.plan.name,
+        new.plan.storage_bytes,
+        new.plan.partitions,
+        new.plan.connections
     )
     .fetch_one(&mut *connection)
     .await?;
@@ -208,6 +224,96 @@ pub async fn undelete(executor: impl PgExecutor<'_>, organisation_id: Uuid, id: 
     .execute(executor)
     .await?;
     Ok(restored.rows_affected() > 0)
+}
+
+/// What a change of a cluster's size depends on.
+pub struct SizeRow {
+    /// Its plan.
+    pub plan: String,
+    /// SPUs wanted.
+    pub spus: i32,
+    /// process or kubernetes.
+    pub runtime: String,
+    /// Its deletion is wanted.
+    pub deleted: bool,
+}
+
+/// The size of a cluster, which nobody else changes until the transaction ends.
+pub async fn lock_size(
+    executor: impl PgExecutor<'_>,
+    organisation_id: Uuid,
+    id: Uuid,
+) -> sqlx::Result<Option<SizeRow>> {
+    sqlx::query_as!(
+        SizeRow,
+        r#"SELECT plan, spus, runtime, deleted_at IS NOT NULL AS "deleted!" FROM clusters
+           WHERE organisation_id = $1 AND id = $2 FOR UPDATE"#,
+        organisation_id,
+        id
+    )
+    .fetch_optional(executor)
+    .await
+}
+
+/// Asks for a number of SPUs.
+pub async fn set_spus(
+    executor: impl PgExecutor<'_>,
+    organisation_id: Uuid,
+    id: Uuid,
+    spus: i32,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE clusters SET spus = $3, generation = generation + 1 WHERE organisation_id = $1 AND id = $2",
+        organisation_id,
+        id,
+        spus
+    )
+    .execute(executor)
+    .await?;
+    Ok(())
+}
+
+/// Asks for a larger plan. A limit that the operator raised beyond it stays.
+pub async fn set_plan(
+    executor: impl PgExecutor<'_>,
+    organisation_id: Uuid,
+    id: Uuid,
+    plan: Plan,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE clusters SET plan = $3, max_storage_bytes = greatest(max_storage_bytes, $4),
+                             max_partitions = greatest(max_partitions, $5),
+                             max_connections = greatest(max_connections, $6), generation = generation + 1
+         WHERE organisation_id = $1 AND id = $2",
+        organisation_id,
+        id,
+        plan.name,
+        plan.storage_bytes,
+        plan.partitions,
+        plan.connections
+    )
+    .execute(executor)
+    .await?;
+    Ok(())
+}
+
+/// Asks for its servers to rest, or to start again; whether that is a change. A deleted cluster is none to change.
+pub async fn set_paused(
+    executor: impl PgExecutor<'_>,
+    organisation_id: Uuid,
+    id: Uuid,
+    paused: bool,
+) -> sqlx::Result<bool> {
+    let changed = sqlx::query!(
+        "UPDATE clusters SET paused_at = CASE WHEN $3 THEN now() END, generation = generation + 1
+         WHERE organisation_id = $1 AND id = $2 AND deleted_at IS NULL AND (paused_at IS NOT NULL) <> $3",
+        organisation_id,
+        id,
+        paused
+    )
+    .execute(executor)
+    .await?;
+    Ok(changed.rows_affected() > 0)
 }
 
 /// What is wanted and what is in force.

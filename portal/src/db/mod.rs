@@ -10,6 +10,7 @@ pub mod organisations;
 pub mod outbox;
 pub mod rates;
 pub mod refresh;
+pub mod regions;
 pub mod roles;
 pub mod sessions;
 pub mod sweep;

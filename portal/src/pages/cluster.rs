@@ -8,14 +8,14 @@ use uuid::Uuid;
 
 use crate::accounts::person::SignedIn;
 use crate::app::App;
-use crate::clusters;
+use crate::clusters::{self, plans};
 use crate::db::{certificates, usage};
 use crate::live::events::{self, Fragments, Patched};
 use crate::pages::certificates::CertificateView;
 use crate::pages::chart::Traffic;
 use crate::pages::frame::{Frame, Here};
 use crate::pages::remove;
-use crate::pages::view::ClusterView;
+use crate::pages::view::{ClusterView, Fault, PlanChoice};
 use crate::problem::Problem;
 
 #[derive(Template)]
@@ -25,6 +25,10 @@ struct ClusterPage<'a> {
     cluster: ClusterView,
     certificates: Vec<CertificateView>,
     csrf: String,
+    plans: Vec<PlanChoice>,
+    spus: String,
+    most_spus: i32,
+    fault: Fault,
     grace: String,
     public_url: &'a str,
     email: &'a str,
@@ -69,7 +73,7 @@ async fn load(
     // Those that open the cluster first; what is revoked stays to be seen below.
     issued.sort_by_key(|certificate| !certificate.lives());
     let traffic = Traffic::new(&minutes, None, now);
-    Ok((ClusterView::new(row, &app.config.gateway_endpoint, traffic, now), issued))
+    Ok((ClusterView::new(row, traffic, now), issued))
 }
 
 /// `GET /clusters/{id}`.
@@ -78,9 +82,37 @@ pub async fn show(
     signed_in: SignedIn,
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
-    let (cluster, certificates) = load(&app, signed_in.person.organisation_id, &id).await?;
+    page(&app, &signed_in, &id, Asked::default()).await
+}
+
+/// What somebody asked for that could not be done, to be shown where it was asked.
+pub struct Asked {
+    /// The plan.
+    pub plan: Option<String>,
+    /// The number of SPUs, as typed.
+    pub spus: Option<String>,
+    /// Why not.
+    pub fault: Fault,
+}
+
+impl Default for Asked {
+    fn default() -> Self {
+        Asked { plan: None, spus: None, fault: Fault::none() }
+    }
+}
+
+/// The cluster's page.
+pub async fn page(app: &App, signed_in: &SignedIn, id: &str, asked: Asked) -> Result<Response, Problem> {
+    let (cluster, certificates) = load(app, signed_in.person.organisation_id, id).await?;
+    let now = plans::named(&cluster.row.plan)?;
+    let chosen = asked.plan.as_deref().unwrap_or(now.name);
     super::page(&ClusterPage {
-        frame: Frame::signed_in(&app, &signed_in, Here::Clusters),
+        frame: Frame::signed_in(app, signed_in, Here::Clusters),
+        plans: now.and_larger().map(|plan| PlanChoice::new(plan, chosen)).collect(),
+        spus: asked.spus.unwrap_or_else(|| cluster.row.spus.to_string()),
+        // A cluster from before the plans may have more than any gives.
+        most_spus: plans::ALL.iter().map(|plan| plan.spus).fold(cluster.row.spus, i32::max),
+        fault: asked.fault,
         cluster,
         certificates,
         csrf: signed_in.form_token.clone(),
@@ -128,17 +160,24 @@ pub async fn watch(
 mod tests {
     use super::*;
     use crate::clusters::state::tests::row;
+    use crate::db::clusters::ClusterRow;
 
     fn page(state: Option<&str>) -> String {
-        let mut row = row();
-        row.state = state.map(Into::into);
+        page_of(ClusterRow { state: state.map(Into::into), ..row() })
+    }
+
+    fn page_of(row: ClusterRow) -> String {
         let now = row.created_at + time::Duration::seconds(1);
         let traffic = Traffic::new(&[], None, now);
         let page = ClusterPage {
             frame: Frame::bare(),
-            cluster: ClusterView::new(row, "127.0.0.1:9443", traffic, now),
+            cluster: ClusterView::new(row, traffic, now),
             certificates: vec![],
             csrf: "token".into(),
+            plans: plans::ALL.map(|plan| PlanChoice::new(plan, "small")).into(),
+            spus: "1".into(),
+            most_spus: 9,
+            fault: Fault::none(),
             grace: "7 days".into(),
             public_url: "http://127.0.0.1:8080",
             email: "ada@example.com",
@@ -158,6 +197,17 @@ mod tests {
         ] {
             assert!(html.contains(part), "{part}");
         }
+    }
+
+    #[test]
+    fn a_cluster_that_rests_says_so_and_can_be_resumed() {
+        let state = |word: &str| Some(word.to_owned());
+        let resting = ClusterRow { paused_at: Some(row().created_at), state: state("paused"), ..row() };
+        let html = page_of(resting);
+        assert!(html.contains("data-state=\"paused\"") && html.contains("/resume\""));
+        assert!(html.contains("Its servers rest.") && !html.contains("pause-dialog"));
+        let html = page_of(ClusterRow { state: state("running"), ..row() });
+        assert!(html.contains("/pause\"") && !html.contains("/resume\""));
     }
 
     #[test]

@@ -51,10 +51,9 @@ async fn load(app: &App, organisation_id: Uuid) -> Result<Vec<ClusterView>, Prob
     let rows = clusters::list(&app.pool, organisation_id, Filter::default(), MOST_ROWS).await?;
     let minutes = usage::last_hour(&app.pool, organisation_id, None).await?;
     let now = OffsetDateTime::now_utc();
-    let endpoint = &app.config.gateway_endpoint;
     let view = |row: clusters::ClusterRow| {
         let traffic = Traffic::new(&minutes, Some(row.id), now);
-        ClusterView::new(row, endpoint, traffic, now)
+        ClusterView::new(row, traffic, now)
     };
     let mut views: Vec<ClusterView> = rows.into_iter().map(view).collect();
     views.sort_by_key(|view| !view.lives());
@@ -99,9 +98,7 @@ mod tests {
         let mut deleted = row();
         deleted.deleted_at = Some(now);
         deleted.purge_after = Some(now + time::Duration::days(7));
-        [row(), running, deleted]
-            .map(|row| ClusterView::new(row, "127.0.0.1:9443", traffic.clone(), now))
-            .into()
+        [row(), running, deleted].map(|row| ClusterView::new(row, traffic.clone(), now)).into()
     }
 
     #[test]

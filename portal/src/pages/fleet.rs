@@ -8,8 +8,9 @@ use time::OffsetDateTime;
 
 use crate::accounts::person::Operator;
 use crate::app::App;
-use crate::clusters::state::{self, State as ClusterState};
+use crate::clusters::state::{self, State as ClusterState, Wanted};
 use crate::db::fleet::{self, FleetRow, Totals};
+use crate::db::regions::{self, RegionRow};
 use crate::live::events::{self, Fragments, Patched};
 use crate::pages::frame::{Frame, Here};
 use crate::problem::Problem;
@@ -22,7 +23,9 @@ const MOST_ROWS: i64 = 200;
 #[template(path = "fleet.html")]
 struct FleetPage {
     frame: Frame,
-    query: String,
+    search: Search,
+    /// To choose from; a choice of one is none.
+    regions: Vec<RegionRow>,
     fleet: Fleet,
 }
 
@@ -59,7 +62,11 @@ struct FleetView {
 impl FleetView {
     fn new(row: FleetRow, now: OffsetDateTime) -> Self {
         FleetView {
-            state: state::of(row.deleted_at.is_some(), row.state.as_deref()),
+            state: state::of(
+                Wanted::of(row.deleted_at.is_some(), row.paused_at.is_some()),
+                row.state.as_deref(),
+                row.ready_at.is_some(),
+            ),
             created: When::new(row.created_at, now),
             error_at: row.last_error_at.map(|at| When::new(at, now)),
             row,
@@ -108,19 +115,26 @@ impl FleetView {
 pub struct Search {
     #[serde(default)]
     q: String,
+    /// Empty: all of them.
+    #[serde(default)]
+    region: String,
 }
 
 impl Search {
     fn text(&self) -> String {
         self.q.trim().chars().take(80).collect()
     }
+
+    fn region(&self) -> Option<&str> {
+        Some(self.region.as_str()).filter(|region| !region.is_empty())
+    }
 }
 
-async fn load(app: &App, query: &str) -> Result<Fleet, Problem> {
+async fn load(app: &App, search: &Search) -> Result<Fleet, Problem> {
     let now = OffsetDateTime::now_utc();
-    let rows = fleet::search(&app.pool, query, MOST_ROWS).await?;
+    let rows = fleet::search(&app.pool, &search.text(), search.region(), MOST_ROWS).await?;
     let rows = rows.into_iter().map(|row| FleetView::new(row, now)).collect();
-    Ok(Fleet { totals: fleet::totals(&app.pool).await?, rows })
+    Ok(Fleet { totals: fleet::totals(&app.pool, search.region()).await?, rows })
 }
 
 /// `GET /fleet`.
@@ -129,18 +143,18 @@ pub async fn show(
     Operator(signed_in): Operator,
     Query(search): Query<Search>,
 ) -> Result<Response, Problem> {
-    let query = search.text();
-    let fleet = load(&app, &query).await?;
-    super::page(&FleetPage { frame: Frame::signed_in(&app, &signed_in, Here::Fleet), query, fleet })
+    let fleet = load(&app, &search).await?;
+    let regions = regions::list(&app.pool).await?;
+    super::page(&FleetPage { frame: Frame::signed_in(&app, &signed_in, Here::Fleet), search, regions, fleet })
 }
 
 struct Watched {
-    query: String,
+    search: Search,
 }
 
 impl Patched for Watched {
     async fn fragments(&self, app: &App) -> Result<Fragments, Problem> {
-        let fleet = load(app, &self.query).await?;
+        let fleet = load(app, &self.search).await?;
         Ok([
             ("fleet".to_owned(), super::render(&FleetTable { fleet: &fleet })?),
             ("totals".to_owned(), super::render(&FleetTotals { fleet: &fleet })?),
@@ -155,8 +169,7 @@ pub async fn watch(
     Operator(signed_in): Operator,
     Query(search): Query<Search>,
 ) -> Result<Response, Problem> {
-    let query = search.text();
-    events::stream(app, signed_in, Watched { query }).await
+    events::stream(app, signed_in, Watched { search }).await
 }
 
 #[cfg(test)]
@@ -171,9 +184,13 @@ mod tests {
             label: "brave-otter-0a1b2c3d".into(),
             organisation: "<script>alert(1)</script>".into(),
             owner: None,
+            region: "local".into(),
             host: None,
+            plan: "medium".into(),
             spus: 3,
             created_at: OffsetDateTime::UNIX_EPOCH,
+            paused_at: None,
+            ready_at: None,
             deleted_at: None,
             state: Some("degraded".into()),
             spus_ready: Some(2),
@@ -187,9 +204,11 @@ mod tests {
             bytes_out: 4096,
         };
         let view = FleetView::new(row, OffsetDateTime::UNIX_EPOCH);
-        let totals = Totals { organisations: 1, clusters: 1, running: 0, troubled: 1 };
+        let totals = Totals { organisations: 1, clusters: 1, running: 0, troubled: 1, paused: 0 };
         let fleet = Fleet { totals, rows: vec![view] };
-        let html = FleetPage { frame: Frame::bare(), query: "\"x".into(), fleet }.render().unwrap();
+        let search = Search { q: "\"x".into(), region: "\"y".into() };
+        let html = FleetPage { frame: Frame::bare(), search, regions: vec![], fleet }.render().unwrap();
+        assert!(!html.contains("\"x") && !html.contains("\"y"));
         assert!(!html.contains("<script>alert") && html.contains("2/3") && html.contains("exited with 137"));
     }
 }

@@ -16,6 +16,7 @@ pub mod new_cluster;
 pub mod outbox;
 pub mod remove;
 pub mod sign_up;
+pub mod size;
 pub mod verify;
 pub mod view;
 

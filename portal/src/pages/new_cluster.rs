@@ -8,19 +8,22 @@ use serde::Deserialize;
 use crate::accounts::person::SignedIn;
 use crate::app::App;
 use crate::clusters::create::{self, Wanted};
-use crate::clusters::names::MOST_SPUS;
+use crate::clusters::{plans, regions};
+use crate::db::regions::RegionRow;
 use crate::edge::errors::HasFace;
 use crate::edge::form::ProtectedForm;
 use crate::pages::frame::{Frame, Here};
-use crate::pages::view::Fault;
+use crate::pages::view::{Fault, PlanChoice};
 use crate::problem::Problem;
 
 #[derive(Template)]
 #[template(path = "new_cluster.html")]
 struct NewClusterPage {
     frame: Frame,
-    name: String,
-    spus: String,
+    fields: Fields,
+    plans: Vec<PlanChoice>,
+    /// To choose from; a choice of one is none.
+    regions: Vec<RegionRow>,
     most_spus: i32,
     fault: Fault,
 }
@@ -32,20 +35,43 @@ pub struct Fields {
     name: String,
     #[serde(default = "one")]
     spus: String,
+    #[serde(default = "smallest")]
+    plan: String,
+    /// Empty: the default.
+    #[serde(default)]
+    region: String,
 }
 
 fn one() -> String {
     "1".into()
 }
 
-fn form(app: &App, signed_in: &SignedIn, name: String, spus: String, fault: Fault) -> NewClusterPage {
-    let frame = Frame::signed_in(app, signed_in, Here::Clusters);
-    NewClusterPage { frame, name, spus, most_spus: MOST_SPUS, fault }
+fn smallest() -> String {
+    plans::SMALLEST.name.into()
+}
+
+async fn form(
+    app: &App,
+    signed_in: &SignedIn,
+    fields: Fields,
+    fault: Fault,
+) -> Result<NewClusterPage, Problem> {
+    let mut connection = app.pool.acquire().await?;
+    let known = regions::known(&mut connection, &app.config).await?;
+    Ok(NewClusterPage {
+        frame: Frame::signed_in(app, signed_in, Here::Clusters),
+        plans: plans::ALL.into_iter().map(|plan| PlanChoice::new(plan, &fields.plan)).collect(),
+        regions: regions::open(&known, &app.config.region).into_iter().cloned().collect(),
+        most_spus: plans::ALL.iter().map(|plan| plan.spus).fold(1, i32::max),
+        fields,
+        fault,
+    })
 }
 
 /// `GET /clusters/new`.
 pub async fn show(State(app): State<App>, signed_in: SignedIn) -> Result<Response, Problem> {
-    super::page(&form(&app, &signed_in, String::new(), one(), Fault::none()))
+    let fields = Fields { name: String::new(), spus: one(), plan: smallest(), region: String::new() };
+    super::page(&form(&app, &signed_in, fields, Fault::none()).await?)
 }
 
 /// `POST /clusters/new`.
@@ -54,18 +80,26 @@ pub async fn submit(
     signed_in: SignedIn,
     ProtectedForm(fields): ProtectedForm<Fields>,
 ) -> Result<Response, Problem> {
-    // What is no number is refused in the words for a number out of range.
-    let spus = fields.spus.trim().parse().unwrap_or(0);
-    let wanted = Wanted { name: fields.name.trim(), spus };
-    match create::create(&app, &signed_in.person, wanted).await {
+    match create(&app, &signed_in, &fields).await {
         Ok(id) => Ok(Redirect::to(&format!("/clusters/{id}")).into_response()),
         Err(problem @ (Problem::Invalid { .. } | Problem::Conflict { .. })) => {
             let fault = Fault::of(&problem);
-            let mut page = super::page(&form(&app, &signed_in, fields.name, fields.spus, fault))?;
+            let mut page = super::page(&form(&app, &signed_in, fields, fault).await?)?;
             *page.status_mut() = problem.shown().status;
             page.extensions_mut().insert(HasFace);
             Ok(page)
         }
         Err(problem) => Err(problem),
     }
+}
+
+async fn create(app: &App, signed_in: &SignedIn, fields: &Fields) -> Result<uuid::Uuid, Problem> {
+    let wanted = Wanted {
+        name: fields.name.trim(),
+        plan: plans::named(&fields.plan)?,
+        // What is no number is refused in the words for a number out of range.
+        spus: fields.spus.trim().parse().unwrap_or(0),
+        region: Some(fields.region.as_str()).filter(|region| !region.is_empty()),
+    };
+    create::create(app, &signed_in.person, wanted).await
 }

@@ -51,6 +51,7 @@ pub async fn submit(
     ProtectedForm(Token { token }): ProtectedForm<Token>,
 ) -> Result<Response, Problem> {
     let verified = verify::verify(&app, address, &person::agent(&headers), &token).await?;
-    let response = Redirect::to(&format!("/clusters/{}", verified.cluster_id)).into_response();
+    let place = verified.cluster_id.map_or_else(|| "/clusters".to_owned(), |id| format!("/clusters/{id}"));
+    let response = Redirect::to(&place).into_response();
     Ok(frame::set_cookie(response, Cookie::Session.set(&verified.cookie, app.config.secure())))
 }

@@ -2,6 +2,7 @@
 
 use time::OffsetDateTime;
 
+use crate::clusters::plans::Plan;
 use crate::clusters::state::{self, Progress, State, Step};
 use crate::db::clusters::ClusterRow;
 use crate::pages::chart::Traffic;
@@ -56,6 +57,33 @@ pub struct Limit {
     pub percent: i64,
 }
 
+/// A plan as a choice on a page.
+#[derive(Debug, Clone)]
+pub struct PlanChoice {
+    /// Its name.
+    pub name: &'static str,
+    /// What it gives.
+    pub gives: String,
+    /// It is the one that is chosen now.
+    pub chosen: bool,
+}
+
+impl PlanChoice {
+    /// A plan, beside the name of the chosen one.
+    pub fn new(plan: Plan, chosen: &str) -> Self {
+        let (storage, partitions) = (show::bytes(plan.storage_bytes), show::count(plan.partitions.into()));
+        let connections = show::count(plan.connections.into());
+        PlanChoice {
+            name: plan.name,
+            gives: format!(
+                "{storage}, {partitions} partitions, {connections} connections, up to {} SPUs",
+                plan.spus
+            ),
+            chosen: plan.name == chosen,
+        }
+    }
+}
+
 /// A cluster as pages show it.
 #[derive(Debug, Clone)]
 pub struct ClusterView {
@@ -69,8 +97,6 @@ pub struct ClusterView {
     pub steps: Vec<Step>,
     /// Seconds on the way so far, for the clock on the page.
     pub elapsed: f64,
-    /// host:port of the gateway.
-    pub endpoint: String,
     /// When it was asked for.
     pub created: When,
     /// Until when it can be had back.
@@ -81,13 +107,12 @@ pub struct ClusterView {
 
 impl ClusterView {
     /// A row as it is shown now.
-    pub fn new(row: ClusterRow, endpoint: &str, traffic: Traffic, now: OffsetDateTime) -> Self {
+    pub fn new(row: ClusterRow, traffic: Traffic, now: OffsetDateTime) -> Self {
         ClusterView {
             state: row.state_now(),
             reason: row.reason_now(),
             steps: state::steps(&row),
             elapsed: state::elapsed_seconds(&row, now),
-            endpoint: endpoint.to_owned(),
             created: When::new(row.created_at, now),
             kept: row.purge_after.map(|at| When::new(at, now)),
             traffic,
@@ -103,6 +128,16 @@ impl ClusterView {
     /// Wanted and not deleted.
     pub fn lives(&self) -> bool {
         self.row.deleted_at.is_none()
+    }
+
+    /// Its servers shall rest.
+    pub fn rests(&self) -> bool {
+        self.row.paused_at.is_some()
+    }
+
+    /// How long it took is told while it serves.
+    pub fn shows_took(&self) -> bool {
+        self.row.ready_at.is_some() && self.state.serves()
     }
 
     /// The steps are shown until it serves.

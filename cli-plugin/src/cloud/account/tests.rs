@@ -94,6 +94,7 @@ fn places_with(remote: &str, credential: Option<Credential>) -> (tempfile::TempD
     let session = Session {
         remote: remote.to_owned(),
         allow_plain_http: false,
+        authority: None,
         email: "a@b.c".to_owned(),
         organisation: "a".to_owned(),
         credential,

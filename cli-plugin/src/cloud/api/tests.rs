@@ -23,7 +23,7 @@ fn one_answer(answer: &'static [u8]) -> (Api, JoinHandle<String>) {
         String::from_utf8(heard).unwrap()
     });
     let remote = Remote::parse(&format!("http://{address}"), PlainHttp::Refused).unwrap();
-    (Api::new(remote), server)
+    (Api::new(remote, None).unwrap(), server)
 }
 
 fn ask(answer: &'static [u8]) -> Result<Me, ApiError> {
@@ -87,7 +87,8 @@ fn a_connection_cut_short_is_unreachable() {
 #[test]
 fn nobody_listening_is_unreachable() {
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let api = Api::new(Remote::parse(&format!("http://{address}"), PlainHttp::Refused).unwrap());
+    let api =
+        Api::new(Remote::parse(&format!("http://{address}"), PlainHttp::Refused).unwrap(), None).unwrap();
     let answer: Result<Me, _> = api.call(&Call::get("/me"));
     assert!(matches!(answer, Err(ApiError::Unreachable { .. })));
 }

@@ -22,6 +22,12 @@ pub struct Create {
     /// How many SPUs it gets
     #[arg(long, value_name = "N")]
     spus: Option<u32>,
+    /// What it may use: small, medium or large
+    #[arg(long, value_name = "PLAN")]
+    plan: Option<String>,
+    /// Where it runs [default: the portal's choice]
+    #[arg(long, value_name = "NAME")]
+    region: Option<String>,
     /// Wait until it runs, then write its profile and prove it
     #[arg(long)]
     wait: bool,
@@ -40,6 +46,12 @@ impl Create {
         let mut body = json!({ "name": self.name });
         if let Some(spus) = self.spus {
             body["spus"] = spus.into();
+        }
+        if let Some(plan) = &self.plan {
+            body["plan"] = plan.as_str().into();
+        }
+        if let Some(region) = &self.region {
+            body["region"] = region.as_str().into();
         }
         let key = uuid::Uuid::new_v4().to_string();
         let created: Cluster =

@@ -30,14 +30,26 @@ impl List {
 }
 
 fn table(clusters: &[Cluster]) -> Table {
-    let mut table = Table::new(&["NAME", "STATE", "SPUS", "PARTITIONS", "STORED", "ENDPOINT", "REASON"]);
+    let mut table = Table::new(&[
+        "NAME",
+        "STATE",
+        "PLAN",
+        "SPUS",
+        "PARTITIONS",
+        "STORED",
+        "REGION",
+        "ENDPOINT",
+        "REASON",
+    ]);
     for cluster in clusters {
         table.row([
             cluster.name.clone(),
             cluster.state.clone(),
+            cluster.plan.clone(),
             format!("{}/{}", cluster.spus_ready, cluster.spus),
             cluster.partitions.map(|count| count.to_string()).unwrap_or_default(),
             cluster.storage_bytes.map(output::bytes).unwrap_or_default(),
+            cluster.region.clone(),
             cluster.endpoint.clone(),
             cluster.reason.clone().unwrap_or_default(),
         ]);
@@ -52,16 +64,16 @@ mod tests {
     #[test]
     fn the_table_shows_what_is_known_and_dashes_for_the_rest() {
         let clusters: Vec<Cluster> = serde_json::from_value(serde_json::json!([
-            { "id": "1", "name": "main", "state": "running", "spus": 1, "spus_ready": 1, "partitions": 3,
-              "storage_bytes": 1_500_000, "endpoint": "gw:9443", "label": "calm-otter" },
+            { "id": "1", "name": "main", "state": "running", "plan": "small", "spus": 1, "spus_ready": 1, "partitions": 3,
+              "storage_bytes": 1_500_000, "endpoint": "gw:9443", "region": "eu", "label": "calm-otter" },
             { "id": "2", "name": "new", "state": "creating", "spus": 3, "reason": null }
         ]))
         .unwrap();
         assert_eq!(
             table(&clusters).render(),
-            "NAME  STATE     SPUS  PARTITIONS  STORED  ENDPOINT  REASON\n\
-             main  running   1/1   3           1.5 MB  gw:9443   -\n\
-             new   creating  0/3   -           -       -         -\n"
+            "NAME  STATE     PLAN   SPUS  PARTITIONS  STORED  REGION  ENDPOINT  REASON\n\
+             main  running   small  1/1   3           1.5 MB  eu      gw:9443   -\n\
+             new   creating  -      0/3   -           -       -       -         -\n"
         );
     }
 }
