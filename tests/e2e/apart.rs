@@ -180,7 +180,7 @@ async fn an_spu_leaves_once_it_holds_nothing() -> anyhow::Result<()> {
 
     let (status, body) = apart.push(vec![first.clone()]).await?;
     ensure!(
-        status == StatusCode::CONFLICT && body.contains("SPU main-1 still holds 1 partition"),
+        status == StatusCode::BAD_REQUEST && body.contains("SPU main-1 still holds 1 partition"),
         "{status}: {body}"
     );
     let to = producer(&client, TOPIC).await?;

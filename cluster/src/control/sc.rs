@@ -47,10 +47,15 @@ async fn put_settings(Shared(control): Shared<Arc<Control>>, body: Bytes) -> Res
     let generation = settings.generation;
     match control.sc.put_settings(settings).await {
         Ok(()) => {}
-        Err(error @ (SettingsRefused::Older { .. } | SettingsRefused::StillHolds(_))) => {
+        Err(error @ SettingsRefused::Older { .. }) => {
             return problem(StatusCode::CONFLICT, &error.to_string());
         }
-        Err(error @ (SettingsRefused::Elsewhere | SettingsRefused::Invalid(_))) => {
+        // Not a conflict: that means a newer generation, which a higher one gets around.
+        Err(
+            error @ (SettingsRefused::Elsewhere
+            | SettingsRefused::Invalid(_)
+            | SettingsRefused::StillHolds(_)),
+        ) => {
             return problem(StatusCode::BAD_REQUEST, &error.to_string());
         }
         Err(error @ (SettingsRefused::Store(_) | SettingsRefused::Stopping | SettingsRefused::NotYet)) => {
