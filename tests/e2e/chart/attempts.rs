@@ -252,7 +252,7 @@ fn what_it_has_no_business_with_is_closed_to_it() -> anyhow::Result<()> {
         &["get", "secrets", "--namespace", "fluvio-cloud"],
         &["get", "secret", "sealing-key", "--namespace", "fluvio-cloud"],
         &["get", "nodes"],
-        &["get", "persistentvolumes"],
+        &["delete", "persistentvolume", "x"],
         &["get", "--raw", "/metrics"],
         &["create", "token", "default", "--namespace", tenant],
         &["create", "configmap", "x", "--namespace", "default"],

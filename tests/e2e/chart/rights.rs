@@ -72,7 +72,7 @@ fn dangers(role: &Value) -> Vec<String> {
         if all.iter().any(|word| word.contains('*')) || !rule["nonResourceURLs"].is_null() {
             dangers.push(format!("wildcard: {rule}"));
         }
-        for verb in ["escalate", "impersonate", "approve", "sign", "use", "update", "deletecollection"] {
+        for verb in ["escalate", "impersonate", "approve", "sign", "use", "deletecollection"] {
             if verbs.contains(&verb) {
                 dangers.push(format!("{verb}: {rule}"));
             }
@@ -87,6 +87,10 @@ fn dangers(role: &Value) -> Vec<String> {
         if is_bound_everywhere && resources.contains(&"secrets") {
             dangers.push(format!("every secret: {rule}"));
         }
+        let reading = verbs.iter().all(|verb| ["get", "list", "watch"].contains(verb));
+        if resources.contains(&"persistentvolumes") && !reading {
+            dangers.push(format!("other tenants' volumes: {rule}"));
+        }
         let reaching = [
             "pods/exec",
             "pods/attach",
@@ -96,7 +100,6 @@ fn dangers(role: &Value) -> Vec<String> {
             "nodes/proxy",
             "serviceaccounts/token",
             "clusterrolebindings",
-            "persistentvolumes",
             "certificatesigningrequests",
             "validatingadmissionpolicies",
             "validatingadmissionpolicybindings",
@@ -126,6 +129,7 @@ fn no_rule_is_a_way_out() -> anyhow::Result<()> {
         json!({"apiGroups": ["rbac.authorization.k8s.io"], "resources": ["clusterroles"], "verbs": ["bind"]}),
         json!({"apiGroups": ["rbac.authorization.k8s.io"], "resources": ["clusterroles"], "verbs": ["escalate"]}),
         json!({"apiGroups": [""], "resources": ["pods/exec"], "verbs": ["create"]}),
+        json!({"apiGroups": [""], "resources": ["persistentvolumes"], "verbs": ["get", "delete"]}),
     ] {
         let role = json!({"metadata": {"name": "fluvio-cloud-provisioner"}, "rules": [planted]});
         assert!(!dangers(&role).is_empty(), "{role} is not seen");
