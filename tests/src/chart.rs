@@ -36,7 +36,7 @@ impl Values {
 
 /// All that the tests render with.
 pub fn value_sets() -> anyhow::Result<Vec<Values>> {
-    ["least", "fleet", "addresses", "one-node"].into_iter().map(value_set).collect()
+    ["least", "fleet", "addresses", "one-node", "region"].into_iter().map(value_set).collect()
 }
 
 /// The one of this name.

@@ -17,7 +17,7 @@ app.kubernetes.io/part-of: fluvio-cloud
 {{- if $digest -}}
 {{ .root.Values.images.registry }}/{{ .program }}@{{ $digest }}
 {{- else -}}
-{{ .root.Values.images.registry }}/{{ .program }}:{{ .root.Values.images.tag | default .root.Chart.AppVersion }}
+{{ .root.Values.images.registry }}/{{ .program }}:{{ coalesce (get .root.Values.images.tags .program) .root.Values.images.tag .root.Chart.AppVersion }}
 {{- end -}}
 {{- end -}}
 

@@ -31,6 +31,8 @@ static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("../migrations");
 
 /// How often a program that waits for Postgres tries again.
 const RETRY: Duration = Duration::from_secs(1);
+/// A packet to a server that has just gone is answered by nobody: the next attempt may find the new one.
+const ATTEMPT: Duration = Duration::from_secs(5);
 /// One line a few seconds is enough to say what is waited for.
 const SAY_EVERY: u32 = 5;
 
@@ -49,7 +51,8 @@ pub async fn migrate(config: &MigrateConfig) -> anyhow::Result<()> {
 /// no such database) is not waited for.
 pub async fn connect_patiently(options: &PgConnectOptions) -> anyhow::Result<PgConnection> {
     for attempt in 0u32.. {
-        match options.connect().await {
+        let attempted = tokio::time::timeout(ATTEMPT, options.connect()).await;
+        match attempted.unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()))) {
             Ok(connection) => return Ok(connection),
             Err(sqlx::Error::Database(error)) if error.code().as_deref() != Some("57P03") => {
                 return Err(anyhow::Error::new(sqlx::Error::Database(error)).context("connect to Postgres"));

@@ -18,6 +18,7 @@ fn values_that_nobody_can_mean_are_refused_by_name() -> anyhow::Result<()> {
         ("images.pullPolicy=Sometimes", "pullPolicy"),
         ("images.digests.portal=sha256:12", "digests"),
         ("images.digests.portl=sha256:12", "portl"),
+        ("images.tags.pause=3", "pause"),
         ("portal.replicas=0", "replicas"),
         ("portal.replicas=two", "replicas"),
         ("portal.service.type=NodePort", "service"),
@@ -40,6 +41,7 @@ fn values_that_nobody_can_mean_are_refused_by_name() -> anyhow::Result<()> {
         ("spread=Maybe", "spread"),
         // What a schema cannot say.
         ("postgres.enabled=false", "postgres.external"),
+        ("cloud.home=false", "postgres.enabled"),
         ("portal.mail.host=", "portal.mail.host"),
         ("portal.mail.from=", "portal.mail.from"),
     ] {
