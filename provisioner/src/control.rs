@@ -1,15 +1,23 @@
-//! The SC's control socket, from the provisioner's side.
+//! The SC's control requests, from the provisioner's side.
 
+use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use cluster_settings::Settings;
 use http_body_util::{BodyExt, Full, Limited};
+use hyper::http::request::Builder;
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
 use serde::Deserialize;
-use tokio::net::UnixStream;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::TlsConnector;
 
 /// A running SC answers in milliseconds; a push waits for its disk.
 const TIMEOUT: Duration = Duration::from_secs(3);
@@ -45,6 +53,9 @@ pub struct SpuHealth {
     pub id: i32,
     /// Whether it is there.
     pub online: bool,
+    /// Partitions of which it holds a copy.
+    #[serde(default)]
+    pub replicas: Option<u64>,
 }
 
 impl Health {
@@ -76,14 +87,61 @@ pub enum ControlError {
     Refused(String),
 }
 
-/// A control socket, and the process that must be behind it.
-#[derive(Debug, Clone, Copy)]
-pub struct Control<'a> {
-    /// The socket.
-    pub socket: &'a Path,
-    /// The SC. The socket lies in the tenant's folder: without this comparison, a tenant could lead the
-    /// provisioner, and the key in the settings, to any socket of the machine.
-    pub pid: i32,
+/// The way to an SC.
+pub enum Control<'a> {
+    /// A socket of this machine, and the process that must be behind it. The socket lies in the tenant's
+    /// folder: without this comparison, a tenant could lead the provisioner, and the key in the settings, to
+    /// any socket of the machine.
+    Socket {
+        /// The socket.
+        path: &'a Path,
+        /// The SC.
+        pid: i32,
+    },
+    /// An address of the network; both ends show a certificate of the cluster's internal CA.
+    Tls {
+        /// Where it listens.
+        address: SocketAddr,
+        /// The name in its certificate.
+        name: &'a str,
+        /// Who we are.
+        identity: &'a ControlIdentity,
+    },
+}
+
+/// The provisioner's identity towards one cluster's SC: DER.
+#[derive(Clone)]
+pub struct ControlIdentity {
+    /// The certificate.
+    pub certificate: CertificateDer<'static>,
+    /// Its private key, PKCS#8.
+    pub key: Vec<u8>,
+    /// The CA that both certificates are of.
+    pub ca: CertificateDer<'static>,
+}
+
+impl ControlIdentity {
+    /// Reads it from PEM.
+    pub fn from_pem(certificate: &[u8], key: &[u8], ca: &[u8]) -> Result<Self, String> {
+        let read = |error: rustls::pki_types::pem::Error| error.to_string();
+        Ok(Self {
+            certificate: CertificateDer::from_pem_slice(certificate).map_err(read)?,
+            key: PrivatePkcs8KeyDer::from_pem_slice(key).map_err(read)?.secret_pkcs8_der().to_vec(),
+            ca: CertificateDer::from_pem_slice(ca).map_err(read)?,
+        })
+    }
+
+    fn tls(&self) -> Result<TlsConnector, rustls::Error> {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.ca.clone())?;
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.key.clone()));
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])?
+            .with_root_certificates(roots)
+            .with_client_auth_cert(vec![self.certificate.clone()], key)?;
+        Ok(TlsConnector::from(Arc::new(config)))
+    }
 }
 
 impl Control<'_> {
@@ -110,38 +168,55 @@ impl Control<'_> {
         }
     }
 
-    async fn send(
-        &self,
-        request: hyper::http::request::Builder,
-        body: Vec<u8>,
-    ) -> Result<(StatusCode, Bytes), ControlError> {
+    async fn send(&self, request: Builder, body: Vec<u8>) -> Result<(StatusCode, Bytes), ControlError> {
         let exchange = async {
-            let stream = UnixStream::connect(self.socket).await.map_err(away)?;
-            let found = stream.peer_cred().map_err(away)?.pid();
-            if found != Some(self.pid) {
-                return Err(ControlError::Stranger { expected: self.pid, found });
-            }
-            let (mut sender, connection) =
-                hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(away)?;
-            let request = request.header("host", "sc").body(Full::new(Bytes::from(body))).map_err(away)?;
-            let answer = async {
-                let response = sender.send_request(request).await.map_err(away)?;
-                let status = response.status();
-                let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
-                Ok((status, body.map_err(away)?.to_bytes()))
-            };
-            tokio::pin!(connection);
-            tokio::pin!(answer);
-            tokio::select! {
-                answer = &mut answer => answer,
-                // The connection may end in the same moment as the answer is whole.
-                _ = &mut connection => answer.await,
+            match self {
+                Control::Socket { path, pid } => {
+                    let stream = UnixStream::connect(path).await.map_err(away)?;
+                    let found = stream.peer_cred().map_err(away)?.pid();
+                    if found != Some(*pid) {
+                        return Err(ControlError::Stranger { expected: *pid, found });
+                    }
+                    exchange(stream, request, body).await
+                }
+                Control::Tls { address, name, identity } => {
+                    let refused = |error: &dyn std::fmt::Display| ControlError::Refused(error.to_string());
+                    let tls = identity.tls().map_err(|error| refused(&error))?;
+                    let name = ServerName::try_from((*name).to_owned()).map_err(|error| refused(&error))?;
+                    let stream = TcpStream::connect(address).await.map_err(away)?;
+                    // A small request and a small answer: waiting to send more at once only costs time.
+                    stream.set_nodelay(true).map_err(away)?;
+                    exchange(tls.connect(name, stream).await.map_err(away)?, request, body).await
+                }
             }
         };
         match tokio::time::timeout(TIMEOUT, exchange).await {
             Ok(result) => result,
             Err(_) => Err(ControlError::Away(format!("nothing within {TIMEOUT:?}"))),
         }
+    }
+}
+
+async fn exchange(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send,
+    request: Builder,
+    body: Vec<u8>,
+) -> Result<(StatusCode, Bytes), ControlError> {
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(away)?;
+    let request = request.header("host", "sc").body(Full::new(Bytes::from(body))).map_err(away)?;
+    let answer = async {
+        let response = sender.send_request(request).await.map_err(away)?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
+        Ok((status, body.map_err(away)?.to_bytes()))
+    };
+    tokio::pin!(connection);
+    tokio::pin!(answer);
+    tokio::select! {
+        answer = &mut answer => answer,
+        // The connection may end in the same moment as the answer is whole.
+        _ = &mut connection => answer.await,
     }
 }
 
@@ -177,9 +252,9 @@ mod tests {
     #[tokio::test]
     async fn nothing_is_said_to_another_process_behind_the_socket() {
         let (_folder, socket) = listener("HTTP/1.1 200 OK\r\ncontent-length: 14\r\n\r\n{\"ready\":true}");
-        let health = Control { socket: &socket, pid: own_pid() }.health().await.unwrap();
+        let health = Control::Socket { path: &socket, pid: own_pid() }.health().await.unwrap();
         assert!(health.ready);
-        let stranger = Control { socket: &socket, pid: own_pid() + 1 }.health().await;
+        let stranger = Control::Socket { path: &socket, pid: own_pid() + 1 }.health().await;
         assert!(matches!(stranger, Err(ControlError::Stranger { .. })), "{stranger:?}");
     }
 
@@ -194,7 +269,7 @@ mod tests {
             "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n",
         ] {
             let (_folder, socket) = listener(answer);
-            let health = Control { socket: &socket, pid: own_pid() }.health().await;
+            let health = Control::Socket { path: &socket, pid: own_pid() }.health().await;
             assert!(health.is_err(), "{answer:?}: {health:?}");
         }
     }
@@ -202,7 +277,7 @@ mod tests {
     #[tokio::test]
     async fn a_socket_that_is_not_there_yet_means_later() {
         let health =
-            Control { socket: Path::new("/nonexistent/control.sock"), pid: own_pid() }.health().await;
+            Control::Socket { path: Path::new("/nonexistent/control.sock"), pid: own_pid() }.health().await;
         assert!(matches!(health, Err(ControlError::Away(_))), "{health:?}");
     }
 }

@@ -173,7 +173,7 @@ impl Director {
             Ok(pair) => pair,
             Err(error) => return self.record_no_room(seen, order.lease, &error).await,
         };
-        let place = Place::new(&self.ground.config.clusters_dir, cluster);
+        let place = Place::new(&self.ground.process.clusters_dir, cluster);
         let keeper = Keeper::new(Arc::clone(&self.ground), place, owner, supervisor, seen);
         let (orders, receiver) = watch::channel(order);
         let look = Arc::clone(&self.look);
@@ -201,7 +201,7 @@ impl Director {
 
     /// The supervisor of a cluster, and whose processes they are.
     fn supervisor(&mut self, cluster: Uuid) -> Result<(Arc<Supervisor>, Ownership), UsersError> {
-        let config = &self.ground.config;
+        let config = &self.ground.process;
         let user = self.ground.users.as_ref().map(|users| users.of(cluster)).transpose()?;
         let owner = Ownership { user, gateway_group: config.gateway_gid.filter(|_| user.is_some()) };
         if let Some(supervisor) = self.supervisors.get(&cluster) {
@@ -224,7 +224,7 @@ impl Director {
 
     /// Clusters of which something is on this disk, whether their record survived or only their folder.
     fn known_on_disk(&self) -> BTreeSet<Uuid> {
-        let config = &self.ground.config;
+        let config = &self.ground.process;
         let folders = std::fs::read_dir(&config.clusters_dir).into_iter().flatten().flatten();
         let folders = folders.filter_map(|entry| Uuid::try_parse(entry.file_name().to_str()?).ok());
         Shelf::all(&config.state_dir).into_iter().chain(folders).collect()
@@ -240,7 +240,7 @@ impl Director {
         }
         let existing = store::existing(&self.ground.pool, &unknown).await?;
         for cluster in unknown {
-            let shelf = Shelf::new(&self.ground.config.state_dir, cluster);
+            let shelf = Shelf::new(&self.ground.process.state_dir, cluster);
             if existing.contains(&cluster) {
                 // Moved to another machine or region, or a mistake in the configuration: not ours to judge.
                 shelf.not_orphaned();
@@ -258,7 +258,7 @@ impl Director {
             self.look.notify_one();
             return Ok(());
         }
-        let place = Place::new(&self.ground.config.clusters_dir, cluster);
+        let place = Place::new(&self.ground.process.clusters_dir, cluster);
         let kept = Duration::from_secs(self.ground.config.orphan_keep_seconds);
         // Without a folder there is nothing to be sorry for.
         let clean = place.is_gone();

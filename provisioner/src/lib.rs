@@ -14,6 +14,7 @@ pub mod director;
 pub mod folder;
 pub mod identity;
 pub mod keeper;
+pub mod kubernetes;
 pub mod plan;
 pub mod probe;
 pub mod process;

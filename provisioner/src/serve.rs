@@ -13,10 +13,11 @@ use tokio::sync::{Notify, watch};
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use crate::config::Config;
+use crate::config::{Config, ProcessConfig, Runtime};
 use crate::director::Director;
 use crate::folder::{self, Durable};
 use crate::keeper::Ground;
+use crate::kubernetes;
 use crate::users::Users;
 
 /// What is wanted changed.
@@ -28,35 +29,61 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// Serves until SIGTERM or SIGINT.
 pub async fn serve(config: Config) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    // Held until the end: two provisioners with one bookkeeping would start everything twice.
-    let _lock = lock(&config)?;
-    let holder = holder(&config)?;
-    let users = users(&config)?;
     let pool = PgPoolOptions::new()
         .max_connections(8)
         .acquire_timeout(Duration::from_secs(5))
         .connect_lazy_with(config.database()?);
-    let look = Arc::new(Notify::new());
-    let (tick, certificates) = watch::channel(0);
-    let ear = tokio::spawn(listen(pool.clone(), Arc::clone(&look), tick));
-    let stop_clusters = config.stop_clusters_on_exit;
+    let (look, tick) = (Arc::new(Notify::new()), watch::Sender::new(0));
+    let ear = tokio::spawn(listen(pool.clone(), Arc::clone(&look), tick.clone()));
     info!(host = config.host, region = config.region, "keeping clusters");
-    let ground = Arc::new(Ground { config, pool, users, certificates });
+    let end = match config.runtime.clone() {
+        Runtime::Process(process) => keep_processes(config, process, pool, look, &tick).await,
+        Runtime::Kubernetes(kubernetes) => {
+            let calls = kubernetes::Calls { pool, look, certificates: tick.subscribe() };
+            kubernetes::keep(config, *kubernetes, calls, told_to_stop()?).await
+        }
+    };
+    ear.abort();
+    info!("stopped");
+    end
+}
+
+/// Ends with SIGTERM or SIGINT.
+fn told_to_stop() -> anyhow::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+async fn keep_processes(
+    config: Config,
+    process: ProcessConfig,
+    pool: PgPool,
+    look: Arc<Notify>,
+    tick: &watch::Sender<u64>,
+) -> anyhow::Result<()> {
+    let stop = told_to_stop()?;
+    // Held until the end: two provisioners with one bookkeeping would start everything twice.
+    let _lock = lock(&process)?;
+    let holder = holder(&process)?;
+    let users = users(&process)?;
+    let stop_clusters = process.stop_clusters_on_exit;
+    let ground = Arc::new(Ground { config, process, pool, users, certificates: tick.subscribe() });
     let mut director = Director::new(ground, holder, look);
     tokio::select! {
         () = director.run() => {}
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+        () = stop => {}
     }
-    ear.abort();
     director.stop(stop_clusters).await;
-    info!("stopped");
     Ok(())
 }
 
-fn lock(config: &Config) -> anyhow::Result<File> {
+fn lock(config: &ProcessConfig) -> anyhow::Result<File> {
     use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
     let state = &config.state_dir;
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(state)?;
@@ -75,7 +102,7 @@ fn lock(config: &Config) -> anyhow::Result<File> {
 
 /// The name under which this provisioner holds leases: the same after a restart, so that it need not wait
 /// for its own leases to run out.
-fn holder(config: &Config) -> anyhow::Result<Uuid> {
+fn holder(config: &ProcessConfig) -> anyhow::Result<Uuid> {
     let file = config.state_dir.join("holder");
     if let Ok(text) = std::fs::read_to_string(&file) {
         return Uuid::try_parse(text.trim()).with_context(|| format!("{} holds no id", file.display()));
@@ -85,7 +112,7 @@ fn holder(config: &Config) -> anyhow::Result<Uuid> {
     Ok(holder)
 }
 
-fn users(config: &Config) -> anyhow::Result<Option<Users>> {
+fn users(config: &ProcessConfig) -> anyhow::Result<Option<Users>> {
     if !rustix::process::geteuid().is_root() {
         warn!(
             "not running as root: clusters run as this user and are not walled off from each other by user"

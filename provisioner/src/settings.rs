@@ -17,14 +17,14 @@ use crate::store::Details;
 pub struct ServerIdentity {
     /// PKCS#8, PEM.
     pub key_pem: String,
-    /// DER.
-    pub certificate: Vec<u8>,
+    /// PEM.
+    pub certificate_pem: String,
 }
 
 /// Builds the settings of a cluster; `None` until the signer has made its client CA.
 pub fn build(
     cluster: Uuid,
-    spus: u8,
+    spus: Vec<SpuEntry>,
     details: &Details,
     identity: &ServerIdentity,
     endpoint: PublicEndpoint,
@@ -38,12 +38,10 @@ pub fn build(
         cluster,
         domain: details.domain.clone(),
         public_endpoint: endpoint,
-        spus: (0..spus.max(1))
-            .map(|number| SpuEntry { id: spu_id(number), name: spu_name(number), rack: None, leaving: false })
-            .collect(),
+        spus,
         durability: details.durability,
         identity: Identity {
-            certificate_pem: pem("CERTIFICATE", &identity.certificate),
+            certificate_pem: identity.certificate_pem.clone(),
             key_pem: identity.key_pem.clone(),
             client_ca_pem: pem("CERTIFICATE", client_ca),
         },
@@ -52,7 +50,13 @@ pub fn build(
     })
 }
 
-fn pem(label: &str, der: &[u8]) -> String {
+/// The SPUs of a cluster on one machine, for its settings.
+pub fn spu_entries(spus: u8) -> Vec<SpuEntry> {
+    (0..spus.max(1)).map(|number| SpuEntry { id: spu_id(number), name: spu_name(number), rack: None, leaving: false }).collect()
+}
+
+/// A DER document as PEM.
+pub fn pem(label: &str, der: &[u8]) -> String {
     let text = STANDARD.encode(der);
     let mut lines = vec![format!("-----BEGIN {label}-----")];
     // Base64 is ASCII, so every chunk is text.

@@ -52,7 +52,7 @@ impl Keeper {
                 record.purging = false;
             })?;
         }
-        let reserve = self.ground.config.host_reserve_bytes;
+        let reserve = self.ground.process.host_reserve_bytes;
         let files = roles_for(spus)
             .into_iter()
             .map(|role| settings::process_config(&self.place, wanted.tenant, role, reserve));
@@ -77,7 +77,8 @@ impl Keeper {
         self.shelf.keep_key(request, &new.key_pem).map_err(|error| own_disk(&error))?;
         self.change_record(|record| record.asked = Some(request))?;
         let lifetime = self.ground.config.server_certificate_seconds;
-        Ok(store::ask(&self.ground.pool, cluster, request, &new.csr_der, lifetime).await?)
+        let asked = store::Request { id: request, kind: "server", csr: &new.csr_der };
+        Ok(store::ask(&self.ground.pool, cluster, &[asked], lifetime).await?)
     }
 
     async fn push(&mut self, wanted: &Wanted) -> Result<(), StepError> {
@@ -88,7 +89,7 @@ impl Keeper {
         let Some(held) = &self.held else { return Ok(()) };
         let config = &self.ground.config;
         let endpoint = PublicEndpoint { host: config.public_host.clone(), port: config.public_port };
-        let spus = wanted.spus.max(self.record.spus);
+        let spus = settings::spu_entries(wanted.spus.max(self.record.spus));
         let built =
             settings::build(wanted.cluster, spus, &details, &held.identity, endpoint, self.record.offset);
         let Some(built) = built else {
@@ -96,7 +97,7 @@ impl Keeper {
         };
         let request = held.request;
         let socket = self.place.socket("control");
-        let control = Control { socket: &socket, pid };
+        let control = Control::Socket { path: &socket, pid };
         match control.push(&built).await {
             Ok(()) => {
                 info!(cluster = %wanted.cluster, generation = details.generation, "settings are in force");

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use crate::config::Config;
+use crate::config::{Config, ProcessConfig};
 use crate::control::Health;
 use crate::folder::{Ownership, Place};
 use crate::plan::{Action, plan};
@@ -36,6 +36,8 @@ pub use apply::remove_for_good;
 pub struct Ground {
     /// The configuration.
     pub config: Config,
+    /// Its part for this runtime.
+    pub process: ProcessConfig,
     /// The database.
     pub pool: PgPool,
     /// The tenants' users; `None` without root.
@@ -124,7 +126,7 @@ impl Keeper {
         supervisor: Arc<Supervisor>,
         seen: &Seen,
     ) -> Self {
-        let shelf = Shelf::new(&ground.config.state_dir, place.cluster());
+        let shelf = Shelf::new(&ground.process.state_dir, place.cluster());
         let status = seen.status.clone().unwrap_or_default();
         Self {
             supervision: supervisor.state(),

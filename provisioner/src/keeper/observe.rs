@@ -32,7 +32,7 @@ impl Keeper {
         let Some(pid) = self.observed(wanted).sc() else { return };
         let socket = self.place.socket("control");
         // No answer is no health; what to do about it is the same in each case.
-        self.health = Control { socket: &socket, pid }.health().await.ok();
+        self.health = Control::Socket { path: &socket, pid }.health().await.ok();
         let lost = |settings: u64| self.health.as_ref().is_some_and(|health| health.generation < settings);
         if self.pushed.is_some_and(|(_, settings, _)| lost(settings)) {
             self.pushed = None;
@@ -45,8 +45,9 @@ impl Keeper {
         let answer = store::answer(&self.ground.pool, request).await?;
         match (answer, self.shelf.key(request)) {
             (Answer::Issued { certificate, not_after }, Some(key_pem)) => {
+                let certificate_pem = settings::pem("CERTIFICATE", &certificate);
                 self.held =
-                    Some(Held { request, identity: ServerIdentity { key_pem, certificate }, not_after });
+                    Some(Held { request, identity: ServerIdentity { key_pem, certificate_pem }, not_after });
             }
             // Key or certificate are lost; there will be a new pair.
             _ => self.change_record(|record| record.identity = None)?,

@@ -12,6 +12,8 @@ pub fn wanted() -> Wanted {
         tenant: Uuid::from_u128(2),
         domain: "blue.fluvio.localhost".into(),
         spus: 1,
+        plan: crate::store::Plan::Small,
+        paused: false,
         generation: 7,
         deleted: false,
         purge_due: false,
@@ -64,7 +66,7 @@ pub fn healthy() -> Health {
     Health {
         ready: true,
         generation: 7,
-        spus: vec![SpuHealth { id: 5001, online: true }],
+        spus: vec![SpuHealth { id: 5001, online: true, replicas: None }],
         partitions: 3,
         storage_bytes: 99,
         ..Health::default()

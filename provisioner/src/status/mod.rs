@@ -18,6 +18,10 @@ pub enum State {
     Degraded,
     /// Does not come up.
     Failed,
+    /// On the way to rest.
+    Pausing,
+    /// At rest; data, certificates and access are kept.
+    Paused,
     /// On the way out.
     Deleting,
     /// Stopped; the data is kept for the time of grace.
@@ -25,11 +29,13 @@ pub enum State {
 }
 
 impl State {
-    const ALL: [(State, &'static str); 6] = [
+    const ALL: [(State, &'static str); 8] = [
         (State::Creating, "creating"),
         (State::Running, "running"),
         (State::Degraded, "degraded"),
         (State::Failed, "failed"),
+        (State::Pausing, "pausing"),
+        (State::Paused, "paused"),
         (State::Deleting, "deleting"),
         (State::Deleted, "deleted"),
     ];
@@ -189,12 +195,12 @@ fn step(observed: &Observed) -> String {
     text.into()
 }
 
-fn clamp<From, To: TryFrom<From> + Max>(value: From) -> To {
+pub(crate) fn clamp<From, To: TryFrom<From> + Max>(value: From) -> To {
     To::try_from(value).unwrap_or(To::MAX)
 }
 
 /// The largest value of the database's integers.
-trait Max {
+pub(crate) trait Max {
     const MAX: Self;
 }
 

@@ -3,10 +3,11 @@
 //! Every write about a cluster names the lease under which it is made, holder and token, in the same statement,
 //! and locks that lease while it writes: a provisioner whose lease was taken over changes nothing any more.
 
+pub mod fleet;
 mod read;
 mod write;
 
-pub use read::{answer, details, existing, look};
+pub use read::{answer, answered, answers, authority, details, existing, look};
 pub use write::{ask, claim, confirm_purge, publish_backends, purge, record_status, renew};
 
 use std::collections::BTreeMap;
@@ -40,6 +41,28 @@ pub struct Lease {
     pub token: i64,
 }
 
+/// The size of a cluster's servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Plan {
+    /// To begin with.
+    Small,
+    /// For steady work.
+    Medium,
+    /// For much of it.
+    Large,
+}
+
+impl Plan {
+    /// All of them, with their names in the database.
+    pub const ALL: [(Plan, &'static str); 3] =
+        [(Plan::Small, "small"), (Plan::Medium, "medium"), (Plan::Large, "large")];
+
+    /// From the database.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|(_, known)| *known == text).map(|(plan, _)| plan)
+    }
+}
+
 /// What a tenant wants of a cluster, as far as deciding needs it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
@@ -51,6 +74,10 @@ pub struct Wanted {
     pub domain: String,
     /// How many SPUs.
     pub spus: u8,
+    /// How large they are.
+    pub plan: Plan,
+    /// Its servers are to rest.
+    pub paused: bool,
     /// Grows with every change, access included.
     pub generation: i64,
     /// Deletion is wanted.
@@ -91,6 +118,17 @@ pub struct Details {
     pub client_ca: Option<Vec<u8>>,
     /// The cluster's server CA.
     pub server_ca: Option<Vec<u8>>,
+}
+
+/// A request for a certificate.
+#[derive(Debug, Clone)]
+pub struct Request<'a> {
+    /// Its id.
+    pub id: Uuid,
+    /// `server` or `internal`.
+    pub kind: &'a str,
+    /// PKCS#10, DER.
+    pub csr: &'a [u8],
 }
 
 /// The signer's answer.

@@ -4,13 +4,14 @@ use cluster_settings::{AccessEntry, AccessList, Durability, Limits, Role, serial
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::{Answer, Details, Lease, Seen, StoreError, Wanted};
+use super::{Answer, Details, Lease, Plan, Seen, StoreError, Wanted};
 use crate::status::{State, Status};
 
 /// The clusters that are this machine's, or could be.
 pub async fn look(pool: &PgPool, region: &str, host: &str) -> Result<Vec<Seen>, StoreError> {
     let rows = sqlx::query!(
         r#"SELECT c.id, c.organisation_id, c.domain, c.spus, c.generation, c.deleted_at IS NOT NULL AS "deleted!",
+                  c.plan, c.paused_at IS NOT NULL AS "paused!",
                   coalesce(c.purge_after <= now(), false) AS "purge_due!",
                   l.holder AS "holder?", l.token AS "token?", l.expires_at > now() AS live,
                   s.state AS "state?", s.reason AS "reason?", s.observed_generation AS "observed_generation?",
@@ -50,6 +51,8 @@ pub async fn look(pool: &PgPool, region: &str, host: &str) -> Result<Vec<Seen>, 
                     tenant: row.organisation_id,
                     domain: row.domain,
                     spus: u8::try_from(row.spus).map_err(|_| StoreError::Row("clusters.spus"))?,
+                    plan: Plan::parse(&row.plan).ok_or(StoreError::Row("clusters.plan"))?,
+                    paused: row.paused,
                     generation: row.generation,
                     deleted: row.deleted,
                     purge_due: row.purge_due,
@@ -123,19 +126,46 @@ pub async fn details(pool: &PgPool, cluster: Uuid) -> Result<Option<Details>, St
 
 /// What became of a request.
 pub async fn answer(pool: &PgPool, request: Uuid) -> Result<Answer, StoreError> {
-    let row = sqlx::query!(
-        r#"SELECT r.state, r.refusal, c.certificate_der, c.not_after AS "not_after?"
-           FROM certificate_requests r LEFT JOIN certificates c ON c.request_id = r.id WHERE r.id = $1"#,
-        request
+    let mut answers = answers(pool, &[request]).await?;
+    Ok(answers.pop().map_or(Answer::Unknown, |(_, answer)| answer))
+}
+
+/// What became of these requests, each with its id.
+pub async fn answers(pool: &PgPool, requests: &[Uuid]) -> Result<Vec<(Uuid, Answer)>, StoreError> {
+    let rows = sqlx::query!(
+        r#"SELECT r.id AS "id!", r.state AS "state!", r.refusal, c.certificate_der, c.not_after AS "not_after?"
+           FROM certificate_requests r LEFT JOIN certificates c ON c.request_id = r.id WHERE r.id = ANY($1)"#,
+        requests
     )
-    .fetch_optional(pool)
+    .fetch_all(pool)
     .await?;
-    Ok(match row {
-        None => Answer::Unknown,
-        Some(row) => match (row.state.as_str(), row.certificate_der.zip(row.not_after)) {
+    let mut answers: Vec<(Uuid, Answer)> = requests.iter().map(|id| (*id, Answer::Unknown)).collect();
+    for row in rows {
+        let answer = match (row.state.as_str(), row.certificate_der.zip(row.not_after)) {
             ("issued", Some((certificate, not_after))) => Answer::Issued { certificate, not_after },
             ("refused", _) => Answer::Refused(row.refusal.unwrap_or_default()),
             _ => Answer::Pending,
-        },
-    })
+        };
+        answers.iter_mut().filter(|(id, _)| *id == row.id).for_each(|(_, known)| *known = answer.clone());
+    }
+    Ok(answers)
+}
+
+/// Which of these requests are answered.
+pub async fn answered(pool: &PgPool, requests: &[Uuid]) -> Result<Vec<Uuid>, StoreError> {
+    let rows = sqlx::query_scalar!(
+        "SELECT id FROM certificate_requests WHERE id = ANY($1) AND state <> 'pending'",
+        requests
+    );
+    Ok(rows.fetch_all(pool).await?)
+}
+
+/// The certificate of one of a cluster's CAs, once the signer has made it.
+pub async fn authority(pool: &PgPool, cluster: Uuid, purpose: &str) -> Result<Option<Vec<u8>>, StoreError> {
+    let row = sqlx::query_scalar!(
+        "SELECT certificate_der FROM certificate_authorities WHERE cluster_id = $1 AND purpose = $2",
+        cluster,
+        purpose
+    );
+    Ok(row.fetch_optional(pool).await?)
 }

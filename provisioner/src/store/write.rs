@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::{Lease, StoreError};
+use super::{Lease, Request, StoreError};
 use crate::status::Status;
 
 /// Seconds that a lease lasts without being renewed.
-const LEASE_SECONDS: f64 = 30.0;
+pub(super) const LEASE_SECONDS: f64 = 30.0;
 
 /// Takes clusters: those without a machine, and those whose lease ran out or was this holder's before.
 /// Gives the tokens of the ones that were taken.
@@ -64,21 +64,25 @@ pub async fn renew(pool: &PgPool, holder: Uuid) -> Result<BTreeMap<Uuid, i64>, S
     Ok(rows.into_iter().map(|row| (row.cluster_id, row.token)).collect())
 }
 
-/// Puts a request for a server certificate; the same request twice is one.
+/// Puts requests for certificates; the same request twice is one.
 pub async fn ask(
     pool: &PgPool,
     cluster: Uuid,
-    request: Uuid,
-    csr: &[u8],
+    requests: &[Request<'_>],
     lifetime_seconds: u32,
 ) -> Result<(), StoreError> {
+    let ids: Vec<Uuid> = requests.iter().map(|request| request.id).collect();
+    let kinds: Vec<String> = requests.iter().map(|request| request.kind.to_owned()).collect();
+    let csrs: Vec<Vec<u8>> = requests.iter().map(|request| request.csr.to_owned()).collect();
     sqlx::query!(
         "INSERT INTO certificate_requests (id, cluster_id, kind, csr_der, lifetime_seconds)
-         VALUES ($1, $2, 'server', $3, $4) ON CONFLICT (id) DO NOTHING",
-        request,
+         SELECT t.id, $1, t.kind, t.csr, $2 FROM unnest($3::uuid[], $4::text[], $5::bytea[]) AS t(id, kind, csr)
+         ON CONFLICT (id) DO NOTHING",
         cluster,
-        csr,
-        i64::from(lifetime_seconds)
+        i64::from(lifetime_seconds),
+        &ids,
+        &kinds,
+        &csrs
     )
     .execute(pool)
     .await?;

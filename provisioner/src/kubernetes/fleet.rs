@@ -1,0 +1,381 @@
+//! All clusters of the region, as far as this provisioner knows them: what is wanted, what is live, and whose
+//! turn it is to be worked on. There is no task and no timer for a cluster that nothing happens to but an entry
+//! in one ordered set.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use kube::core::DynamicObject;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::live::{self, Live, Watched};
+use super::mind::Mind;
+use super::objects::{Shape, Site};
+use crate::store::Lease;
+use crate::store::fleet::Row;
+
+/// One cluster.
+#[derive(Default)]
+struct Ward {
+    row: Option<Row>,
+    lease: Option<Lease>,
+    live: Live,
+    /// The Secret that its pods are to mount, once that is decided.
+    internal: Option<Arc<str>>,
+    /// The number of SPUs to which it may shrink, once that is decided.
+    shrunk: Option<u8>,
+    /// What is remembered from pass to pass; with the pass while one runs.
+    mind: Option<Box<Mind>>,
+    busy: bool,
+    /// Something happened during the pass.
+    again: bool,
+    queued: bool,
+    due: Option<Instant>,
+}
+
+impl Ward {
+    fn shape(&self) -> Option<Shape> {
+        let wanted = &self.row.as_ref()?.wanted;
+        let spus = match self.live.spus() {
+            // An SPU that has objects keeps them until it is known to hold nothing.
+            Some(given) if given > wanted.spus && self.shrunk != Some(wanted.spus) => given,
+            _ => wanted.spus,
+        };
+        Some(Shape {
+            cluster: wanted.cluster,
+            tenant: wanted.tenant,
+            domain: wanted.domain.clone(),
+            plan: wanted.plan,
+            spus: spus.max(1),
+            runs: !wanted.deleted && !wanted.paused,
+            internal: self.internal.as_deref().map(str::to_owned),
+        })
+    }
+}
+
+/// A cluster at one moment.
+pub struct View {
+    /// What is wanted.
+    pub row: Row,
+    /// What its objects are made from.
+    pub shape: Shape,
+    /// What is live.
+    pub live: Live,
+}
+
+#[derive(Default)]
+struct Inner {
+    wards: HashMap<Uuid, Ward>,
+    ready: VecDeque<Uuid>,
+    timers: BTreeSet<(Instant, Uuid)>,
+    /// Requests for certificates that the signer has not answered yet, and whose they are.
+    asked: HashMap<Uuid, Uuid>,
+    /// Round of each watch, and whether its first whole look is done.
+    rounds: BTreeMap<Watched, (u32, bool)>,
+}
+
+/// See the module.
+pub struct Fleet {
+    site: Site,
+    inner: Mutex<Inner>,
+    /// Somebody's turn came.
+    pub turn: Notify,
+}
+
+impl Fleet {
+    /// No cluster yet.
+    pub fn new(site: Site) -> Self {
+        Self { site, inner: Mutex::default(), turn: Notify::new() }
+    }
+
+    /// What is the same for all clusters.
+    pub fn site(&self) -> &Site {
+        &self.site
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        // Nothing that holds the lock can panic half-way through a change.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes in a row; says whether it was new or other than before.
+    pub fn want(&self, row: Row) -> bool {
+        let mut inner = self.inner();
+        let cluster = row.wanted.cluster;
+        let ward = inner.wards.entry(cluster).or_default();
+        if ward.row.as_ref() == Some(&row) {
+            return false;
+        }
+        ward.row = Some(row);
+        if ward.lease.is_some() {
+            self.queue(&mut inner, cluster);
+        }
+        true
+    }
+
+    /// Takes in the ids of all rows; forgets clusters that have none any more.
+    pub fn only(&self, existing: &BTreeSet<Uuid>) {
+        let mut inner = self.inner();
+        for (cluster, ward) in &mut inner.wards {
+            if !existing.contains(cluster) && !ward.busy {
+                (ward.row, ward.lease, ward.mind) = (None, None, None);
+            }
+        }
+        inner.wards.retain(|_, ward| ward.row.is_some() || ward.busy || !ward.live.is_nothing());
+    }
+
+    /// Clusters that have live objects and no row.
+    pub fn strangers(&self) -> Vec<Uuid> {
+        let inner = self.inner();
+        let strange = inner.wards.iter().filter(|(_, ward)| ward.row.is_none() && !ward.live.is_nothing());
+        strange.map(|(cluster, _)| *cluster).collect()
+    }
+
+    /// Clusters that have a row again.
+    pub fn returned(&self) -> Vec<Uuid> {
+        let inner = self.inner();
+        let back = |ward: &Ward| ward.row.is_some() && ward.live.orphaned_since().is_some();
+        inner.wards.iter().filter(|(_, ward)| back(ward)).map(|(cluster, _)| *cluster).collect()
+    }
+
+    /// What is live of a cluster.
+    pub fn live(&self, cluster: Uuid) -> Live {
+        self.inner().wards.get(&cluster).map(|ward| ward.live.clone()).unwrap_or_default()
+    }
+
+    /// Clusters that this provisioner works on.
+    pub fn held(&self) -> BTreeMap<Uuid, Lease> {
+        let inner = self.inner();
+        inner.wards.iter().filter_map(|(cluster, ward)| Some((*cluster, ward.lease?))).collect()
+    }
+
+    /// Takes up a cluster.
+    pub fn hold(&self, cluster: Uuid, lease: Lease, mind: Mind) {
+        let mut inner = self.inner();
+        let Some(ward) = inner.wards.get_mut(&cluster) else { return };
+        ward.lease = Some(lease);
+        if !ward.busy {
+            ward.mind = Some(Box::new(mind));
+        }
+        self.queue(&mut inner, cluster);
+    }
+
+    /// Gives up every cluster whose lease is not one of these.
+    pub fn keep_leases(&self, tokens: &BTreeMap<Uuid, i64>) {
+        let mut inner = self.inner();
+        for (cluster, ward) in &mut inner.wards {
+            if ward.lease.is_some_and(|lease| tokens.get(cluster) != Some(&lease.token)) {
+                ward.lease = None;
+                ward.mind = None;
+            }
+        }
+    }
+
+    /// Gives up one cluster.
+    pub fn drop_lease(&self, cluster: Uuid) {
+        if let Some(ward) = self.inner().wards.get_mut(&cluster) {
+            (ward.lease, ward.mind) = (None, None);
+        }
+    }
+
+    /// Whether a cluster is still worked on under this lease.
+    pub fn holds(&self, cluster: Uuid, lease: Lease) -> bool {
+        self.inner().wards.get(&cluster).is_some_and(|ward| ward.lease == Some(lease))
+    }
+
+    /// Clusters, and those of them that are being worked on.
+    pub fn counts(&self) -> (usize, usize, usize) {
+        let inner = self.inner();
+        let held = inner.wards.values().filter(|ward| ward.lease.is_some()).count();
+        (inner.wards.len(), held, inner.ready.len())
+    }
+
+    // ── Turns ────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// Something about a cluster changed.
+    pub fn wake(&self, cluster: Uuid) {
+        self.queue(&mut self.inner(), cluster);
+    }
+
+    fn queue(&self, inner: &mut Inner, cluster: Uuid) {
+        let Some(ward) = inner.wards.get_mut(&cluster) else { return };
+        if ward.busy {
+            ward.again = true;
+        } else if !ward.queued && ward.lease.is_some() {
+            ward.queued = true;
+            inner.ready.push_back(cluster);
+            self.turn.notify_one();
+        }
+    }
+
+    /// The next cluster whose turn it is, with what is remembered of it; or when the next timer ends.
+    pub fn next(&self) -> Result<(Uuid, Lease, Box<Mind>), Option<Instant>> {
+        let mut inner = self.inner();
+        let now = Instant::now();
+        while let Some((due, cluster)) = inner.timers.first().copied().filter(|(due, _)| *due <= now) {
+            inner.timers.remove(&(due, cluster));
+            if let Some(ward) = inner.wards.get_mut(&cluster) {
+                ward.due = None;
+            }
+            self.queue(&mut inner, cluster);
+        }
+        while let Some(cluster) = inner.ready.pop_front() {
+            let Some(ward) = inner.wards.get_mut(&cluster) else { continue };
+            ward.queued = false;
+            let Some((lease, mind)) = ward.lease.zip(ward.mind.take()) else { continue };
+            ward.busy = true;
+            ward.again = false;
+            if let Some(due) = ward.due.take() {
+                inner.timers.remove(&(due, cluster));
+            }
+            return Ok((cluster, lease, mind));
+        }
+        Err(inner.timers.first().map(|(due, _)| *due))
+    }
+
+    /// A pass is over; the cluster's next turn is then, or earlier if something happens.
+    pub fn done(&self, cluster: Uuid, lease: Lease, mind: Option<Box<Mind>>, next: Instant) {
+        let mut inner = self.inner();
+        let Some(ward) = inner.wards.get_mut(&cluster) else { return };
+        ward.busy = false;
+        // A lease that was lost and taken again in between has another token: the next pass starts afresh.
+        if ward.lease != Some(lease) {
+            ward.lease = None;
+            return;
+        }
+        let Some(mind) = mind else {
+            ward.lease = None;
+            return;
+        };
+        ward.mind = Some(mind);
+        if ward.again {
+            ward.again = false;
+            self.queue(&mut inner, cluster);
+            return;
+        }
+        ward.due = Some(next);
+        inner.timers.insert((next, cluster));
+        self.turn.notify_one();
+    }
+
+    /// Removes a cluster that is gone for good.
+    pub fn remove(&self, cluster: Uuid) {
+        if let Some(ward) = self.inner().wards.get_mut(&cluster) {
+            (ward.row, ward.lease, ward.mind) = (None, None, None);
+        }
+    }
+
+    /// A cluster as it is now.
+    pub fn view(&self, cluster: Uuid) -> Option<View> {
+        let inner = self.inner();
+        let ward = inner.wards.get(&cluster)?;
+        Some(View { row: ward.row.clone()?, shape: ward.shape()?, live: ward.live.clone() })
+    }
+
+    /// Decides which Secret a cluster's pods mount.
+    pub fn decide_internal(&self, cluster: Uuid, internal: Option<Arc<str>>) {
+        if let Some(ward) = self.inner().wards.get_mut(&cluster) {
+            ward.internal = internal;
+        }
+    }
+
+    /// Decides that a cluster may shrink to this number of SPUs.
+    pub fn decide_shrunk(&self, cluster: Uuid, spus: u8) {
+        if let Some(ward) = self.inner().wards.get_mut(&cluster) {
+            ward.shrunk = Some(spus);
+        }
+    }
+
+    // ── Live objects ─────────────────────────────────────────────────────────────────────────────────────
+
+    /// Takes in a live object, from a watch or from the answer to a write.
+    pub fn see(&self, watched: Watched, object: &DynamicObject) {
+        let Some(cluster) = live::owner(watched, object) else { return };
+        // Judged without the lock: building the wanted object takes longer than all else here.
+        let covered = match watched {
+            Watched::Written(kind) => {
+                let shape = self.inner().wards.get(&cluster).and_then(Ward::shape);
+                shape.map_or(0, |shape| live::judge(&self.site, &shape, kind, object))
+            }
+            Watched::Pod | Watched::Claim | Watched::Volume => 0,
+        };
+        let mut inner = self.inner();
+        let round = inner.rounds.get(&watched).map_or(0, |(round, _)| *round);
+        let ward = inner.wards.entry(cluster).or_default();
+        if ward.live.take(watched, object, covered, round) {
+            self.queue(&mut inner, cluster);
+        }
+    }
+
+    /// Takes in that an object is gone.
+    pub fn lose(&self, watched: Watched, object: &DynamicObject) {
+        let Some(cluster) = live::owner(watched, object) else { return };
+        let mut inner = self.inner();
+        let Some(ward) = inner.wards.get_mut(&cluster) else { return };
+        if ward.live.lose(watched, object) {
+            self.queue(&mut inner, cluster);
+        }
+    }
+
+    /// Takes in that an object that was seen is gone by our own doing.
+    pub fn lose_seen(&self, cluster: Uuid, watched: Watched, name: &str, uid: Uuid) {
+        if let Some(ward) = self.inner().wards.get_mut(&cluster) {
+            ward.live.lose_seen(watched, name, uid);
+        }
+    }
+
+    // ── Certificates ─────────────────────────────────────────────────────────────────────────────────────
+
+    /// A cluster waits for the answers to these requests.
+    pub fn await_answers(&self, cluster: Uuid, requests: impl Iterator<Item = Uuid>) {
+        self.inner().asked.extend(requests.map(|request| (request, cluster)));
+    }
+
+    /// All requests that are waited for.
+    pub fn awaited(&self) -> Vec<Uuid> {
+        self.inner().asked.keys().copied().collect()
+    }
+
+    /// The signer answered these requests.
+    pub fn answered(&self, requests: &[Uuid]) {
+        let mut inner = self.inner();
+        for request in requests {
+            if let Some(cluster) = inner.asked.remove(request) {
+                self.queue(&mut inner, cluster);
+            }
+        }
+    }
+
+    // ── Rounds ───────────────────────────────────────────────────────────────────────────────────────────
+
+    /// A watch looks at everything anew.
+    pub fn begin_round(&self, watched: Watched) {
+        self.inner().rounds.entry(watched).or_default().0 += 1;
+    }
+
+    /// A watch has seen everything: what it did not see is gone.
+    pub fn end_round(&self, watched: Watched) {
+        let mut inner = self.inner();
+        let (round, seen) = inner.rounds.entry(watched).or_default();
+        *seen = true;
+        let round = *round;
+        let mut changed = Vec::new();
+        for (cluster, ward) in &mut inner.wards {
+            if ward.live.sweep(watched, round) {
+                changed.push(*cluster);
+            }
+        }
+        for cluster in changed {
+            self.queue(&mut inner, cluster);
+        }
+        self.turn.notify_one();
+    }
+
+    /// Whether every watch has seen everything once.
+    pub fn is_synced(&self, watches: &[Watched]) -> bool {
+        let inner = self.inner();
+        watches.iter().all(|watched| inner.rounds.get(watched).is_some_and(|(_, seen)| *seen))
+    }
+}

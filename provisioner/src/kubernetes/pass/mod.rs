@@ -1,0 +1,287 @@
+//! One pass over one cluster: reads what is, [plans](super::plan), applies, and records. A pass never waits for
+//! anything slow: where something is not there yet, it ends, and the next one looks again. Every step may be
+//! cut off anywhere and be done again.
+
+mod apply;
+mod keys;
+mod pace;
+mod settings;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::PgPool;
+use time::OffsetDateTime;
+use tokio::time::Instant;
+use tracing::{info, warn};
+use uuid::Uuid;
+
+use super::api::{ApiError, Server};
+use super::facts::gather;
+use super::fleet::{Fleet, View};
+use super::live::NamespaceFacts;
+use super::metrics::Counters;
+use super::mind::Mind;
+use super::names;
+use super::plan::{Facts, Step, plan};
+use super::status::describe;
+use crate::config::Config;
+use crate::status::{State, Trouble};
+use crate::store::{self, Lease, StoreError};
+
+/// What all passes share.
+pub struct Ground {
+    /// The configuration.
+    pub config: Config,
+    /// The database.
+    pub pool: PgPool,
+    /// The API server.
+    pub server: Server,
+    /// All clusters.
+    pub fleet: Arc<Fleet>,
+    /// What is counted.
+    pub counters: Arc<Counters>,
+}
+
+/// Why a step ended the pass.
+#[derive(Debug, thiserror::Error)]
+enum StepError {
+    /// Not there yet; look again soon. Nothing is wrong as long as it does not take long.
+    #[error("{0}")]
+    NotYet(String),
+    /// Something is wrong; try again later.
+    #[error("{error}")]
+    Wrong {
+        /// For the tenant.
+        reason: &'static str,
+        /// For the operator.
+        error: String,
+    },
+    /// The API server is away. Clusters go on, so nothing is said about them.
+    #[error("{0}")]
+    Away(String),
+    /// Somebody else works on the cluster.
+    #[error("the lease was lost")]
+    Fenced,
+    /// The cluster is gone.
+    #[error("the cluster is gone")]
+    Gone,
+}
+
+impl From<StoreError> for StepError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Fenced => Self::Fenced,
+            other => Self::Wrong { reason: "Waiting for the cloud's database", error: other.to_string() },
+        }
+    }
+}
+
+impl From<ApiError> for StepError {
+    fn from(error: ApiError) -> Self {
+        let text = error.to_string();
+        match error {
+            ApiError::Away(_) => Self::Away(text),
+            // A new binding takes a moment to be known everywhere, and a namespace may be on its way out.
+            ApiError::Forbidden(_) | ApiError::Conflict(_) | ApiError::Absent(_) => Self::NotYet(text),
+            ApiError::Invalid(_) | ApiError::Other(_) => Self::Wrong {
+                reason: "The region's machines do not take its servers; the operator can see why",
+                error: text,
+            },
+        }
+    }
+}
+
+/// How a pass ended.
+pub struct End {
+    /// What is remembered; nothing when the cluster is not this provisioner's any more.
+    pub mind: Option<Box<Mind>>,
+    /// When to look again, if nothing happens before.
+    pub next: Instant,
+}
+
+struct Pass<'a> {
+    ground: &'a Ground,
+    cluster: Uuid,
+    lease: Lease,
+    mind: &'a mut Mind,
+}
+
+/// Runs one pass.
+pub async fn run(ground: &Ground, cluster: Uuid, lease: Lease, mut mind: Box<Mind>) -> End {
+    let started = Instant::now();
+    let mut pass = Pass { ground, cluster, lease, mind: &mut mind };
+    let result = pass.whole(started).await;
+    let trouble = mind.trouble.as_ref().is_some_and(|trouble| trouble.times > 0);
+    ground.counters.pass(started.elapsed(), trouble);
+    match result {
+        Ok(pause) => End { mind: Some(mind), next: Instant::now() + pace::spread(pause, cluster) },
+        Err(error) => {
+            info!(%cluster, %error, "no longer this provisioner's cluster");
+            End { mind: None, next: Instant::now() }
+        }
+    }
+}
+
+impl Pass<'_> {
+    /// Works, describes, records; says how long until the next pass. Errors are only those that end the work.
+    async fn whole(&mut self, started: Instant) -> Result<Duration, StepError> {
+        let (nothing_left, trouble, away) = match self.work().await {
+            Ok(nothing_left) => (nothing_left, None, false),
+            Err(StepError::NotYet(error)) => (false, self.impatience(error), false),
+            Err(StepError::Wrong { reason, error }) => (false, Some(self.next_trouble(reason, error)), false),
+            Err(StepError::Away(error)) => {
+                tracing::debug!(cluster = %self.cluster, error, "later");
+                (false, None, true)
+            }
+            Err(end @ (StepError::Fenced | StepError::Gone)) => return Err(end),
+        };
+        self.mind.trouble = trouble;
+        let Some(view) = self.ground.fleet.view(self.cluster) else { return Err(StepError::Gone) };
+        let facts = self.gather(&view);
+        let settled = nothing_left && pace::is_settled(&view.row.wanted, &facts, &self.mind.status);
+        if !away {
+            self.record(&view, &facts).await?;
+        }
+        self.mind.unsettled = if settled { None } else { self.mind.unsettled.or(Some(started)) };
+        let until_purge = view.row.purge_after.map(|end| end - OffsetDateTime::now_utc());
+        Ok(pace::pause(&pace::Situation {
+            away,
+            waited: self.mind.unsettled.map(|since| since.elapsed()),
+            troubles: self.mind.trouble.as_ref().map_or(0, |trouble| trouble.times),
+            servers_answer: facts.sc_up && !view.row.wanted.deleted && !view.row.wanted.paused,
+            until_purge: until_purge.map(|left| left.try_into().unwrap_or(Duration::ZERO)),
+            health_every: Duration::from_secs(self.ground.fleet.site().config.health_seconds),
+        }))
+    }
+
+    /// Applies plans until one is empty. The bound keeps a plan that never gets empty from spinning.
+    async fn work(&mut self) -> Result<bool, StepError> {
+        for _ in 0..12 {
+            let Some(mut view) = self.ground.fleet.view(self.cluster) else { return Err(StepError::Gone) };
+            self.refresh_purge(&mut view);
+            self.look(&view).await?;
+            let Some(mut view) = self.ground.fleet.view(self.cluster) else { return Err(StepError::Gone) };
+            self.refresh_purge(&mut view);
+            let steps = plan(&view.row.wanted, &self.gather(&view));
+            if steps.is_empty() {
+                return Ok(true);
+            }
+            for step in steps {
+                self.apply(step, &view).await?;
+            }
+        }
+        Ok(false)
+    }
+
+    /// The row says when its data may go; the database says again whether that is now.
+    fn refresh_purge(&self, view: &mut View) {
+        let due = view.row.purge_after.is_some_and(|end| end <= OffsetDateTime::now_utc());
+        view.row.wanted.purge_due = view.row.wanted.deleted && due;
+    }
+
+    fn gather(&self, view: &View) -> Facts {
+        gather(self.ground.fleet.site(), view, self.mind, self.lifetime(), OffsetDateTime::now_utc())
+    }
+
+    /// Looks at what no watch tells: Secrets, answers of the signer, and the cluster's own word.
+    async fn look(&mut self, view: &View) -> Result<(), StepError> {
+        let wanted = &view.row.wanted;
+        if view.live.namespace() != NamespaceFacts::Present {
+            self.mind.keys = super::mind::Keys::default();
+            (self.mind.health, self.mind.pushed) = (None, None);
+            self.ground.fleet.decide_internal(self.cluster, None);
+            return Ok(());
+        }
+        // Without the binding nothing in the namespace may be read.
+        if view.live.refs().any(|object| object.kind == super::objects::Kind::RoleBinding) {
+            self.look_at_secrets(view).await?;
+        }
+        if wanted.deleted || wanted.paused {
+            (self.mind.health, self.mind.pushed) = (None, None);
+            return Ok(());
+        }
+        self.look_for_answers().await?;
+        self.look_at_health(view).await
+    }
+
+    async fn apply(&mut self, step: Step, view: &View) -> Result<(), StepError> {
+        let pool = &self.ground.pool;
+        match step {
+            Step::Apply(objects) => self.apply_all(objects, view).await,
+            Step::Remove(objects) => self.remove_all(objects, view).await,
+            Step::Ask(uses) => self.ask(&uses, view).await,
+            Step::Collect => self.collect(view).await,
+            Step::Forget(secrets) => self.forget(secrets).await,
+            Step::Publish(backends) => {
+                store::publish_backends(pool, self.lease, self.cluster, &backends).await?;
+                self.mind.backends = backends;
+                Ok(())
+            }
+            Step::Push => self.push(view).await,
+            Step::Probe => self.probe(view).await,
+            Step::Shrink(spus) => {
+                info!(cluster = %self.cluster, spus, "the others hold nothing any more");
+                self.ground.fleet.decide_shrunk(self.cluster, spus);
+                Ok(())
+            }
+            Step::Release(claims) => self.release(claims, view).await,
+            Step::EndNamespace => self.end_namespace().await,
+            Step::Purge => self.purge().await,
+        }
+    }
+
+    /// Before every write to the API server, which knows nothing of leases.
+    fn still_ours(&self) -> Result<(), StepError> {
+        if self.ground.fleet.holds(self.cluster, self.lease) { Ok(()) } else { Err(StepError::Fenced) }
+    }
+
+    async fn record(&mut self, view: &View, facts: &Facts) -> Result<(), StepError> {
+        let mut view_now = View { row: view.row.clone(), shape: view.shape.clone(), live: view.live.clone() };
+        self.refresh_purge(&mut view_now);
+        let status = describe(&view_now, facts, &self.mind.status, self.mind.trouble.as_ref());
+        if status == self.mind.status {
+            return Ok(());
+        }
+        match store::record_status(&self.ground.pool, self.lease, self.cluster, &status).await {
+            Ok(()) => {}
+            Err(StoreError::Fenced) => return Err(StepError::Fenced),
+            Err(error) => {
+                warn!(cluster = %self.cluster, %error, "cannot record the status");
+                return Ok(());
+            }
+        }
+        if status.state != self.mind.status.state {
+            info!(cluster = %self.cluster, state = status.state.as_str(), reason = status.reason, "now");
+        }
+        if status.state == State::Running && !self.mind.status.ready {
+            self.ground.counters.running_after(self.mind.since.elapsed());
+        }
+        self.mind.status = status;
+        Ok(())
+    }
+
+    /// What is not there yet becomes trouble when it takes long.
+    fn impatience(&self, error: String) -> Option<Trouble> {
+        let long = self.mind.unsettled.is_some_and(|since| since.elapsed() > pace::PATIENCE);
+        let reason = "Taking longer than usual; still trying".to_owned();
+        // Not counted: there is nothing to back off from.
+        long.then_some(Trouble { reason, error, times: 1 })
+    }
+
+    fn next_trouble(&self, reason: &str, error: String) -> Trouble {
+        let times = self.mind.trouble.as_ref().map_or(0, |before| before.times) + 1;
+        if times == 1 || self.mind.trouble.as_ref().is_none_or(|before| before.error != error) {
+            warn!(cluster = %self.cluster, error, "trouble; trying again");
+        }
+        Trouble { reason: reason.to_owned(), error, times }
+    }
+
+    fn lifetime(&self) -> time::Duration {
+        time::Duration::seconds(i64::from(self.ground.config.server_certificate_seconds))
+    }
+
+    fn namespace(&self) -> String {
+        names::namespace(self.cluster)
+    }
+}
