@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 use provisioner::config::Config;
+use provisioner::kubernetes::render::{RenderArguments, render};
 use provisioner::process::{LaunchArguments, launch_and_become};
 use tracing_subscriber::EnvFilter;
 
@@ -24,6 +25,8 @@ enum Command {
         #[arg(long)]
         config: PathBuf,
     },
+    /// Print every Kubernetes object of an imaginary tenant.
+    Render(RenderArguments),
     /// Become a cluster process. Only the provisioner itself calls this.
     #[command(hide = true)]
     Launch(LaunchArguments),
@@ -32,6 +35,10 @@ enum Command {
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
         Command::Launch(arguments) => Err(launch_and_become(&arguments).into()),
+        Command::Render(arguments) => {
+            print!("{}", render(&arguments)?);
+            Ok(())
+        }
         Command::Serve { config } => {
             let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
             let colours = std::io::stderr().is_terminal();

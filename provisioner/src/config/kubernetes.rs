@@ -108,7 +108,7 @@ fn default_workers() -> usize {
 const MAX_ZONE: usize = 40;
 
 impl KubernetesConfig {
-    pub(super) fn check(&self) -> anyhow::Result<()> {
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
         ensure!(!self.image.is_empty(), "kubernetes.image names no image");
         ensure!(!self.gateway_labels.is_empty(), "kubernetes.gateway_labels would mean every pod");
         ensure!(!self.provisioner_labels.is_empty(), "kubernetes.provisioner_labels would mean every pod");

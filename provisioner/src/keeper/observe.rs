@@ -14,7 +14,9 @@ impl Keeper {
     pub(super) async fn look(&mut self, wanted: &Wanted) -> Result<(), StepError> {
         self.supervision.borrow_and_update();
         self.health = None;
-        if wanted.deleted {
+        if wanted.rests() {
+            // What it takes when it is resumed is not what it took before.
+            self.pushed = None;
             return Ok(());
         }
         // The health first: it does not need the database, and tells most.

@@ -24,7 +24,7 @@ pub fn pause(unsettled: Option<Duration>, troubles: u32) -> Duration {
 
 /// Whether a state lasts until something changes.
 pub fn is_settled(status: &Status) -> bool {
-    matches!(status.state, State::Running | State::Deleted)
+    matches!(status.state, State::Running | State::Paused | State::Deleted)
 }
 
 #[cfg(test)]

@@ -122,7 +122,12 @@ impl Server {
     }
 
     /// Sets our fields of an object, making the object if there is none.
-    pub async fn apply(&self, kind: Kind, namespace: &str, wanted: &Value) -> Result<DynamicObject, ApiError> {
+    pub async fn apply(
+        &self,
+        kind: Kind,
+        namespace: &str,
+        wanted: &Value,
+    ) -> Result<DynamicObject, ApiError> {
         let name = wanted["metadata"]["name"].as_str().unwrap_or_default();
         let parameters = PatchParams::apply(FIELD_MANAGER).force();
         let api = self.within(Watched::Written(kind), namespace);
@@ -151,6 +156,19 @@ impl Server {
     ) -> Result<Option<DynamicObject>, ApiError> {
         let api = self.within(watched, namespace);
         self.counted(Verb::Get, api.get_opt(name)).await
+    }
+
+    /// Reads a cluster's objects of one kind, and the version of the store at which they were so.
+    pub async fn list(
+        &self,
+        watched: Watched,
+        namespace: &str,
+    ) -> Result<(Vec<DynamicObject>, u64), ApiError> {
+        let ours = ListParams::default().labels(&format!("{MANAGED_BY}={MANAGER}"));
+        let api = self.within(watched, namespace);
+        let list = self.counted(Verb::List, api.list(&ours)).await?;
+        let version = list.metadata.resource_version.and_then(|version| version.parse().ok());
+        Ok((list.items, version.unwrap_or(0)))
     }
 
     /// Deletes exactly the object that was seen; one that is gone already is as well.

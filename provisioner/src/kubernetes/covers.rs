@@ -24,7 +24,8 @@ fn value(wanted: &Value, live: Option<&Value>, amounts: bool) -> bool {
     match (wanted, live) {
         (Value::Object(wanted), Value::Object(live)) => map(wanted, live, amounts),
         (Value::Array(wanted), Value::Array(live)) => {
-            wanted.len() == live.len() && wanted.iter().zip(live).all(|(wanted, live)| value(wanted, Some(live), amounts))
+            wanted.len() == live.len()
+                && wanted.iter().zip(live).all(|(wanted, live)| value(wanted, Some(live), amounts))
         }
         (Value::String(wanted), Value::String(live)) if amounts => {
             wanted == live || amount(wanted).is_some_and(|wanted| amount(live) == Some(wanted))
@@ -58,7 +59,7 @@ fn is_nothing(value: &Value) -> bool {
 }
 
 /// A quantity in thousandths: `500m`, `2`, `1Gi`, `1.5G`.
-fn amount(text: &str) -> Option<i128> {
+pub(super) fn amount(text: &str) -> Option<i128> {
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
@@ -90,7 +91,8 @@ mod tests {
 
     #[test]
     fn a_live_object_may_have_more_but_nothing_else_than_what_is_wanted() {
-        let wanted = json!({ "metadata": { "labels": { "a": "1" } }, "spec": { "ports": [{ "port": 9003 }] } });
+        let wanted =
+            json!({ "metadata": { "labels": { "a": "1" } }, "spec": { "ports": [{ "port": 9003 }] } });
         let table = [
             ("the same", wanted.clone(), true),
             (
@@ -118,7 +120,8 @@ mod tests {
 
     #[test]
     fn what_the_api_server_leaves_out_is_what_it_means() {
-        let wanted = json!({ "podSelector": {}, "replicas": 0, "automount": false, "list": [], "deep": { "x": {} } });
+        let wanted =
+            json!({ "podSelector": {}, "replicas": 0, "automount": false, "list": [], "deep": { "x": {} } });
         assert!(covers(&wanted, &json!({})));
         assert!(!covers(&wanted, &json!({ "replicas": 1 })));
         assert!(!covers(&wanted, &json!({ "automount": true })));
@@ -138,7 +141,9 @@ mod tests {
     #[test]
     fn a_quantity_is_compared_by_what_it_is_worth() {
         let hard = |text: &str| json!({ "hard": { "cpu": text } });
-        for (one, other) in [("1000m", "1"), ("1Gi", "1024Mi"), ("1.5", "1500m"), ("0.5Gi", "512Mi"), ("2k", "2000")] {
+        for (one, other) in
+            [("1000m", "1"), ("1Gi", "1024Mi"), ("1.5", "1500m"), ("0.5Gi", "512Mi"), ("2k", "2000")]
+        {
             assert!(covers(&hard(one), &hard(other)), "{one} {other}");
         }
         for (one, other) in [("1", "2"), ("1G", "1Gi"), ("1", "x"), ("", "1"), ("1e3", "1")] {

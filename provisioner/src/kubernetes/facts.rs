@@ -21,7 +21,8 @@ pub fn gather(site: &Site, view: &View, mind: &Mind, lifetime: Duration, now: Of
     let namespace = live.namespace();
     let all = objects::all(site, shape);
     let matched = |object: &Ref| {
-        objects::build(site, shape, object).is_some_and(|wanted| live.is_covered(object, fingerprint(&wanted)))
+        objects::build(site, shape, object)
+            .is_some_and(|wanted| live.is_covered(object, fingerprint(&wanted)))
     };
     let (sets, others): (Vec<Ref>, Vec<Ref>) =
         all.iter().cloned().partition(|object| object.kind == Kind::StatefulSet);
@@ -50,9 +51,8 @@ pub fn gather(site: &Site, view: &View, mind: &Mind, lifetime: Duration, now: Of
         backends: mind.backends.clone(),
         spus: shape.spus,
         sc_up: live.pod("sc-0").is_some_and(|pod| pod.started && !pod.ending) && live.address("sc").is_some(),
-        in_force: content(view, mind).is_some_and(|content| {
-            mind.pushed.as_ref().is_some_and(|pushed| pushed.content == content)
-        }),
+        in_force: content(view, mind)
+            .is_some_and(|content| mind.pushed.as_ref().is_some_and(|pushed| pushed.content == content)),
         health: mind.health.clone(),
         drained: drained(mind, row.wanted.spus),
         proven: mind.proven,
@@ -123,7 +123,8 @@ fn empty_claims(site: &Site, view: &View) -> Vec<String> {
     let pods = spus.into_iter().map(|spu| spu.name).chain(["sc-0".to_owned()]);
     let kept: Vec<String> = pods.map(|pod| objects::claim_of(&pod)).collect();
     let used = |claim: &str| view.live.pods().any(|(pod, _)| objects::claim_of(pod) == claim);
-    let spare = |(claim, ..): &(&str, uuid::Uuid, bool)| !kept.iter().any(|kept| kept == claim) && !used(claim);
+    let spare =
+        |(claim, ..): &(&str, uuid::Uuid, bool)| !kept.iter().any(|kept| kept == claim) && !used(claim);
     view.live.claims().filter(spare).map(|(claim, ..)| claim.to_owned()).collect()
 }
 

@@ -49,7 +49,7 @@ impl Ward {
             domain: wanted.domain.clone(),
             plan: wanted.plan,
             spus: spus.max(1),
-            runs: !wanted.deleted && !wanted.paused,
+            runs: !wanted.rests(),
             internal: self.internal.as_deref().map(str::to_owned),
         })
     }
@@ -306,6 +306,18 @@ impl Fleet {
         let ward = inner.wards.entry(cluster).or_default();
         if ward.live.take(watched, object, covered, round) {
             self.queue(&mut inner, cluster);
+        }
+    }
+
+    /// Takes in all live objects of one kind that a cluster has, as they were at this version of the API server's
+    /// store: what is known of a later one stays.
+    pub fn see_all(&self, cluster: Uuid, watched: Watched, objects: &[DynamicObject], version: u64) {
+        for object in objects {
+            self.see(watched, object);
+        }
+        let there = |name: &str| objects.iter().any(|object| object.metadata.name.as_deref() == Some(name));
+        if let Some(ward) = self.inner().wards.get_mut(&cluster) {
+            ward.live.keep_only(watched, there, version);
         }
     }
 

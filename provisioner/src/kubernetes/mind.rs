@@ -35,6 +35,8 @@ pub struct Mind {
     pub trouble: Option<Trouble>,
     /// Since when the cluster is not as it is wanted.
     pub unsettled: Option<Instant>,
+    /// When its objects were last looked at past the watches, since then.
+    pub looked_again: Option<Instant>,
     /// When this provisioner took it up.
     pub since: Instant,
 }
@@ -54,6 +56,7 @@ impl Mind {
             asked_at: None,
             trouble: None,
             unsettled: None,
+            looked_again: None,
             since: Instant::now(),
         }
     }

@@ -21,6 +21,7 @@ pub mod names;
 pub mod objects;
 pub mod pass;
 pub mod plan;
+pub mod render;
 pub mod status;
 pub mod sweep;
 mod turns;

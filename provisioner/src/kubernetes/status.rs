@@ -12,7 +12,7 @@ const FAILED_AFTER: u32 = 4;
 /// Describes a cluster.
 pub fn describe(view: &View, facts: &Facts, before: &Status, trouble: Option<&Trouble>) -> Status {
     let wanted = &view.row.wanted;
-    let rests = wanted.deleted || wanted.paused;
+    let rests = wanted.rests();
     let (state, reason) = if rests {
         describe_rest(wanted, facts, trouble)
     } else {
@@ -44,10 +44,9 @@ fn describe_rest(wanted: &Wanted, facts: &Facts, trouble: Option<&Trouble>) -> (
     let stopped = facts.at_rest && facts.backends.is_empty();
     let (state, reason) = match (wanted.deleted, stopped) {
         (true, _) if wanted.purge_due => (State::Deleting, "Removing its data"),
-        (true, true) => (
-            State::Deleted,
-            "Deleted. Its data is kept for the time of grace, and it can be brought back.",
-        ),
+        (true, true) => {
+            (State::Deleted, "Deleted. Its data is kept for the time of grace, and it can be brought back.")
+        }
         (true, false) => (State::Deleting, "Stopping its servers"),
         (false, true) => {
             (State::Paused, "Paused. Its data, certificates and access are kept, and it can be resumed.")
@@ -60,12 +59,7 @@ fn describe_rest(wanted: &Wanted, facts: &Facts, trouble: Option<&Trouble>) -> (
     }
 }
 
-fn describe_life(
-    view: &View,
-    facts: &Facts,
-    was_ready: bool,
-    trouble: Option<&Trouble>,
-) -> (State, String) {
+fn describe_life(view: &View, facts: &Facts, was_ready: bool, trouble: Option<&Trouble>) -> (State, String) {
     let usable = facts.health.as_ref().filter(|health| health.ready);
     if let Some(health) = usable.filter(|_| facts.proven && facts.identities.complete) {
         let (online, all) = (health.online(), facts.spus);
@@ -100,10 +94,10 @@ fn change_under_way(wanted: &Wanted, facts: &Facts) -> String {
 fn describe_pod(pod: &str, trouble: PodTrouble, on_the_way: State) -> (State, String) {
     let operator = "the operator can see why";
     match trouble {
-        PodTrouble::Unschedulable => {
-            (on_the_way, "Waiting for room: the region's machines are full".into())
+        PodTrouble::Unschedulable => (on_the_way, "Waiting for room: the region's machines are full".into()),
+        PodTrouble::Image => {
+            (on_the_way, format!("The program of its server {pod} cannot be fetched; {operator}"))
         }
-        PodTrouble::Image => (on_the_way, format!("The program of its server {pod} cannot be fetched; {operator}")),
         PodTrouble::Setup => (State::Failed, format!("Its server {pod} cannot be started; {operator}")),
         PodTrouble::Crashing => (
             State::Failed,

@@ -41,11 +41,8 @@ async fn round(ground: &Ground, suspects: &mut BTreeMap<Uuid, Instant>) -> anyho
         ground.server.annotate(&names::namespace(cluster), names::ORPHANED, None).await?;
     }
     let strangers = ground.fleet.strangers();
-    let existing = if strangers.is_empty() {
-        Vec::new()
-    } else {
-        store::existing(&ground.pool, &strangers).await?
-    };
+    let existing =
+        if strangers.is_empty() { Vec::new() } else { store::existing(&ground.pool, &strangers).await? };
     // A row of another region or runtime is not ours to judge.
     let orphans: Vec<Uuid> = strangers.into_iter().filter(|cluster| !existing.contains(cluster)).collect();
     suspects.retain(|cluster, _| orphans.contains(cluster));
@@ -85,9 +82,13 @@ async fn end_orphan(ground: &Ground, cluster: Uuid) -> Result<(), ApiError> {
     let watched = Watched::Written(Kind::Namespace);
     let Some(fresh) = server.get(watched, "", &namespace).await? else { return Ok(()) };
     let labels = fresh.metadata.labels.clone().unwrap_or_default();
-    let ours = names::labels(&ground.config.region, cluster).iter().all(|(key, value)| labels.get(key) == Some(value));
+    let ours = names::labels(&ground.config.region, cluster)
+        .iter()
+        .all(|(key, value)| labels.get(key) == Some(value));
     let uid = fresh.metadata.uid.as_deref().and_then(|uid| uid.parse().ok());
-    let Some(uid) = uid.filter(|_| ours && fresh.metadata.deletion_timestamp.is_none()) else { return Ok(()) };
+    let Some(uid) = uid.filter(|_| ours && fresh.metadata.deletion_timestamp.is_none()) else {
+        return Ok(());
+    };
     info!(%cluster, "removing what is left of a cluster that no longer exists");
     server.delete(watched, "", &namespace, uid, PropagationPolicy::Background).await
 }

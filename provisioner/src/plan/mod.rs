@@ -82,10 +82,11 @@ pub enum Action {
 /// The actions that bring what is nearer to what is wanted, in the order in which they are to be done. None
 /// when there is nothing to do, or nothing until something else happens.
 pub fn plan(wanted: &Wanted, observed: &Observed) -> Vec<Action> {
-    if wanted.deleted { plan_deletion(wanted, observed) } else { plan_life(wanted, observed) }
+    if wanted.rests() { plan_rest(wanted, observed) } else { plan_life(wanted, observed) }
 }
 
-fn plan_deletion(wanted: &Wanted, observed: &Observed) -> Vec<Action> {
+/// Of a cluster that is paused or deleted: nobody is led to it and nothing runs.
+fn plan_rest(wanted: &Wanted, observed: &Observed) -> Vec<Action> {
     let mut actions = Vec::new();
     if !observed.backends.is_empty() {
         actions.push(Action::Publish(BTreeMap::new()));
@@ -94,7 +95,7 @@ fn plan_deletion(wanted: &Wanted, observed: &Observed) -> Vec<Action> {
         actions.push(Action::Supervise(Vec::new()));
     }
     // Data goes only when nothing leads to it and nothing writes to it any more.
-    if actions.is_empty() && observed.processes.keeps(&[]) && wanted.purge_due {
+    if actions.is_empty() && observed.processes.keeps(&[]) && wanted.deleted && wanted.purge_due {
         actions.push(Action::Purge);
     }
     actions

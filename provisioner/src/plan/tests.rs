@@ -131,3 +131,16 @@ fn a_deletion_takes_routes_and_processes_first_and_data_only_after_its_time() {
     assert_eq!(plan(&due, &stopped), [Action::Purge]);
     assert_eq!(plan(&wanted(), &stopped)[0], Action::Supervise(vec![Role::Node]), "brought back");
 }
+
+#[test]
+fn a_paused_cluster_rests_and_keeps_everything() {
+    let paused = Wanted { paused: true, purge_due: true, ..wanted() };
+    let stopped = but(|o| {
+        o.backends.clear();
+        o.processes.roles.clear();
+    });
+    let end = vec![Action::Publish(BTreeMap::new()), Action::Supervise(vec![])];
+    assert_eq!(plan(&paused, &settled()), end);
+    assert_eq!(plan(&paused, &stopped), [], "nothing of it is ever removed");
+    assert_eq!(plan(&wanted(), &stopped)[0], Action::Supervise(vec![Role::Node]), "resumed");
+}

@@ -7,6 +7,9 @@ use crate::store::Wanted;
 /// Deaths in a row after which a cluster is called failed; it is started again all the same.
 const FAILED_AFTER: u32 = 4;
 
+/// On one machine every SPU shares the one disk, so an SPU less would gain nothing and cost a move of its data.
+const FEWER: &str = "It keeps the SPUs that it has: on one machine their number only grows";
+
 /// `cluster_status.state`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
@@ -99,17 +102,18 @@ impl Default for Status {
 
 /// Describes a cluster. `trouble` is what went wrong in this pass, and how often in a row something did.
 pub fn describe(wanted: &Wanted, observed: &Observed, before: &Status, trouble: Option<&Trouble>) -> Status {
-    let (state, reason) = if wanted.deleted {
-        describe_deletion(observed)
+    let (state, reason) = if wanted.rests() {
+        describe_rest(wanted, observed)
     } else {
-        describe_life(observed, before.ready, trouble)
+        describe_life(wanted, observed, before.ready, trouble)
     };
-    let health = observed.health.as_ref().filter(|_| !wanted.deleted);
+    let health = observed.health.as_ref().filter(|_| !wanted.rests());
+    let in_force = if state == State::Paused { Some(wanted.generation) } else { observed.in_force };
     let running = state == State::Running;
     Status {
         state,
         reason,
-        observed_generation: observed.in_force.unwrap_or(before.observed_generation),
+        observed_generation: in_force.unwrap_or(before.observed_generation),
         spus_ready: health.map_or(0, |health| clamp(health.online())),
         partitions: health.map_or(before.partitions, |health| clamp(health.partitions)),
         storage_bytes: health.map_or(before.storage_bytes, |health| clamp(health.storage_bytes)),
@@ -133,23 +137,33 @@ pub struct Trouble {
     pub times: u32,
 }
 
-fn describe_deletion(observed: &Observed) -> (State, String) {
-    if observed.processes.keeps(&[]) && observed.backends.is_empty() {
-        (
-            State::Deleted,
-            "Deleted. Its data is kept for the time of grace, and it can be brought back.".into(),
-        )
-    } else {
-        (State::Deleting, "Stopping its servers".into())
-    }
+fn describe_rest(wanted: &Wanted, observed: &Observed) -> (State, String) {
+    let stopped = observed.processes.keeps(&[]) && observed.backends.is_empty();
+    let (state, reason) = match (wanted.deleted, stopped) {
+        (true, true) => {
+            (State::Deleted, "Deleted. Its data is kept for the time of grace, and it can be brought back.")
+        }
+        (true, false) => (State::Deleting, "Stopping its servers"),
+        (false, true) => {
+            (State::Paused, "Paused. Its data, certificates and access are kept, and it can be resumed.")
+        }
+        (false, false) => (State::Pausing, "Stopping its servers"),
+    };
+    (state, reason.into())
 }
 
-fn describe_life(observed: &Observed, was_ready: bool, trouble: Option<&Trouble>) -> (State, String) {
+fn describe_life(
+    wanted: &Wanted,
+    observed: &Observed,
+    was_ready: bool,
+    trouble: Option<&Trouble>,
+) -> (State, String) {
     let usable = observed.health.as_ref().filter(|health| health.ready);
     if let Some(health) = usable.filter(|_| observed.proven && observed.identity_held()) {
         let (online, all) = (health.online(), observed.spus);
         if online >= usize::from(all) {
-            return (State::Running, String::new());
+            let reason = if observed.spus > wanted.spus { FEWER } else { "" };
+            return (State::Running, reason.into());
         }
         return (State::Degraded, format!("{online} of {all} SPUs are up; the others are being started"));
     }

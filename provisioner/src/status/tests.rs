@@ -72,6 +72,33 @@ fn a_deletion_is_over_when_nothing_runs_and_nothing_leads_there() {
 }
 
 #[test]
+fn a_pause_is_over_when_nothing_runs_and_nothing_leads_there() {
+    let paused = Wanted { paused: true, ..wanted() };
+    let stopped = but(|o| {
+        o.backends.clear();
+        o.processes.roles.clear();
+    });
+    assert_eq!(describe(&paused, &settled(), &ready(), None).state, State::Pausing);
+    let status = describe(&paused, &stopped, &ready(), None);
+    assert_eq!((status.state, status.observed_generation), (State::Paused, paused.generation));
+    assert_eq!(describe(&paused, &stopped, &status, None), status, "a second look changes nothing");
+}
+
+#[test]
+fn a_tenant_who_wants_fewer_spus_reads_why_they_stay() {
+    let status = describe(&wanted(), &but(|o| (o.spus, o.health) = (2, two_up())), &ready(), None);
+    assert_eq!(status.state, State::Running);
+    assert!(status.reason.contains("number only grows"), "{status:?}");
+}
+
+fn two_up() -> Option<crate::control::Health> {
+    let mut health = crate::plan::tests::healthy();
+    let first = health.spus[0].clone();
+    health.spus.push(crate::control::SpuHealth { id: 5002, ..first });
+    Some(health)
+}
+
+#[test]
 fn figures_outlive_a_restart_and_never_fall_back() {
     let before = Status { restarts: 5, storage_bytes: 70, observed_generation: 6, ..ready() };
     let away = describe(&wanted(), &but(|o| (o.health, o.in_force) = (None, None)), &before, None);

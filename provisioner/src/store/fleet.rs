@@ -32,11 +32,10 @@ pub struct Changes {
 /// The clusters of a region that changed since a moment; all of them without one.
 pub async fn changes(pool: &PgPool, region: &str, since: Option<i64>) -> Result<Changes, StoreError> {
     // Before the rows: what commits in between comes twice rather than never.
-    let next = sqlx::query_scalar!(
-        r#"SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS "next!""#
-    )
-    .fetch_one(pool)
-    .await?;
+    let next =
+        sqlx::query_scalar!(r#"SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS "next!""#)
+            .fetch_one(pool)
+            .await?;
     let rows = sqlx::query!(
         r#"SELECT id, organisation_id, domain, spus, plan, generation, paused_at IS NOT NULL AS "paused!",
                   deleted_at IS NOT NULL AS "deleted!", purge_after,

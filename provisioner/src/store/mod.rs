@@ -86,6 +86,13 @@ pub struct Wanted {
     pub purge_due: bool,
 }
 
+impl Wanted {
+    /// Whether its servers are to rest: it is paused or deleted.
+    pub fn rests(&self) -> bool {
+        self.paused || self.deleted
+    }
+}
+
 /// A cluster as a look finds it.
 #[derive(Debug, Clone)]
 pub struct Seen {

@@ -43,6 +43,26 @@ struct Entry {
     round: u32,
 }
 
+/// How something is known.
+struct Known<'a> {
+    name: &'a str,
+    uid: Uuid,
+    version: u64,
+    round: u32,
+}
+
+impl Entry {
+    fn known(&self) -> Known<'_> {
+        Known { name: &self.name, uid: self.uid, version: self.version, round: self.round }
+    }
+}
+
+impl<T> Named<T> {
+    fn known(&self) -> Known<'_> {
+        Known { name: &self.name, uid: self.uid, version: self.version, round: self.round }
+    }
+}
+
 /// A StatefulSet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SetFacts {
@@ -233,8 +253,9 @@ impl Live {
         let Some((name, uid, version)) = read::identity(object) else { return false };
         if let Watched::Written(kind) = watched {
             match self.entries.iter_mut().find(|entry| entry.kind == kind && *entry.name == *name) {
-                // An older view of the same object: an event that was overtaken by our own write's answer.
-                Some(entry) if entry.uid == uid && entry.version > version => {
+                // An older view: an event that was overtaken by our own write's answer. Versions are the store's,
+                // so they order an object's lives too.
+                Some(entry) if entry.version > version => {
                     entry.round = round;
                     return false;
                 }
@@ -304,19 +325,24 @@ impl Live {
 
     /// Takes in that an object that was seen is gone.
     pub fn lose_seen(&mut self, watched: Watched, name: &str, uid: Uuid) -> bool {
-        self.drop_where(watched, |known, its, _| *known == *name && its == uid)
+        self.drop_where(watched, |known| *known.name == *name && known.uid == uid)
     }
 
     /// Forgets what a whole look did not find; says whether there was any.
     pub fn sweep(&mut self, watched: Watched, round: u32) -> bool {
-        self.drop_where(watched, |_, _, seen| seen != round)
+        self.drop_where(watched, |known| known.round != round)
     }
 
-    fn drop_where(&mut self, watched: Watched, gone: impl Fn(&str, Uuid, u32) -> bool) -> bool {
+    /// Forgets what was not there at this version; says whether there was any.
+    pub fn keep_only(&mut self, watched: Watched, there: impl Fn(&str) -> bool, version: u64) -> bool {
+        self.drop_where(watched, |known| known.version <= version && !there(known.name))
+    }
+
+    fn drop_where(&mut self, watched: Watched, gone: impl Fn(Known<'_>) -> bool) -> bool {
         let mut changed = false;
         if let Watched::Written(kind) = watched {
             let before = self.entries.len();
-            self.entries.retain(|entry| entry.kind != kind || !gone(&entry.name, entry.uid, entry.round));
+            self.entries.retain(|entry| entry.kind != kind || !gone(entry.known()));
             changed = before != self.entries.len();
         }
         changed
@@ -341,7 +367,7 @@ impl Live {
 fn keep<T: PartialEq>(all: &mut Vec<Named<T>>, new: Named<T>) -> bool {
     match all.iter_mut().find(|known| known.name == new.name) {
         Some(known) => {
-            if known.uid == new.uid && known.version > new.version {
+            if known.version > new.version {
                 known.round = new.round;
                 return false;
             }
@@ -356,9 +382,9 @@ fn keep<T: PartialEq>(all: &mut Vec<Named<T>>, new: Named<T>) -> bool {
     }
 }
 
-fn forget<T>(all: &mut Vec<Named<T>>, gone: impl Fn(&str, Uuid, u32) -> bool) -> bool {
+fn forget<T>(all: &mut Vec<Named<T>>, gone: impl Fn(Known<'_>) -> bool) -> bool {
     let before = all.len();
-    all.retain(|known| !gone(&known.name, known.uid, known.round));
+    all.retain(|named| !gone(named.known()));
     before != all.len()
 }
 
@@ -392,7 +418,8 @@ pub fn covers_object(wanted: &Value, live: &DynamicObject) -> bool {
     let metadata = wanted.get("metadata").cloned().unwrap_or_default();
     let labels = serde_json::to_value(&live.metadata.labels).unwrap_or_default();
     let annotations = serde_json::to_value(&live.metadata.annotations).unwrap_or_default();
-    let content = wanted.iter().filter(|(key, _)| !["apiVersion", "kind", "metadata"].contains(&key.as_str()));
+    let content =
+        wanted.iter().filter(|(key, _)| !["apiVersion", "kind", "metadata"].contains(&key.as_str()));
     let content: serde_json::Map<String, Value> =
         content.map(|(key, value)| (key.clone(), value.clone())).collect();
     live.metadata.deletion_timestamp.is_none()
@@ -401,3 +428,5 @@ pub fn covers_object(wanted: &Value, live: &DynamicObject) -> bool {
         && covers(&Value::Object(content), &live.data)
 }
 
+#[cfg(test)]
+mod tests;

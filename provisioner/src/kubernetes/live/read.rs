@@ -58,7 +58,8 @@ pub fn set(object: &DynamicObject) -> SetFacts {
 }
 
 fn mounted_identity(pod: &Value) -> Option<Arc<str>> {
-    let sources = pod["volumes"].as_array()?.iter().filter_map(|volume| volume["projected"]["sources"].as_array());
+    let sources =
+        pod["volumes"].as_array()?.iter().filter_map(|volume| volume["projected"]["sources"].as_array());
     sources.flatten().find_map(|source| source["secret"]["name"].as_str()).map(Arc::from)
 }
 
@@ -67,7 +68,12 @@ pub fn pod(object: &DynamicObject) -> PodFacts {
     let status = &object.data["status"];
     let condition = |name: &str| {
         let conditions = status["conditions"].as_array();
-        conditions.into_iter().flatten().find(|condition| condition["type"] == name).cloned().unwrap_or_default()
+        conditions
+            .into_iter()
+            .flatten()
+            .find(|condition| condition["type"] == name)
+            .cloned()
+            .unwrap_or_default()
     };
     let container = &status["containerStatuses"][0];
     PodFacts {
@@ -84,7 +90,9 @@ fn trouble(container: &Value, scheduled: &Value) -> Option<(PodTrouble, Box<str>
         let text = of["message"].as_str().or_else(|| of["reason"].as_str()).unwrap_or_default();
         text.chars().take(200).collect::<String>().into_boxed_str()
     };
-    if scheduled["reason"] == "Unschedulable" {
+    // A pod whose volume is still being made is not without room.
+    let unbound = scheduled["message"].as_str().is_some_and(|text| text.contains("PersistentVolumeClaim"));
+    if scheduled["reason"] == "Unschedulable" && !unbound {
         return Some((PodTrouble::Unschedulable, words(scheduled)));
     }
     let waiting = &container["state"]["waiting"];

@@ -27,10 +27,7 @@ pub fn build(site: &Site, shape: &Shape) -> LimitRange {
     };
     let volumes = LimitRangeItem {
         type_: "PersistentVolumeClaim".into(),
-        max: Some(BTreeMap::from([(
-            "storage".into(),
-            gibibytes(sizes.sc.volume.max(sizes.spu.volume)),
-        )])),
+        max: Some(BTreeMap::from([("storage".into(), gibibytes(sizes.sc.volume.max(sizes.spu.volume)))])),
         ..LimitRangeItem::default()
     };
     LimitRange {

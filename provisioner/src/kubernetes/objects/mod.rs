@@ -173,3 +173,5 @@ fn metadata(site: &Site, shape: &Shape, name: &str) -> ObjectMeta {
     }
 }
 
+#[cfg(test)]
+pub(crate) mod tests;

@@ -19,11 +19,8 @@ pub fn build(site: &Site, shape: &Shape, name: &str) -> Option<Service> {
     let role = |role: &str| BTreeMap::from([(names::ROLE.to_owned(), role.to_owned())]);
     let spec = match name {
         SC => {
-            let ports = [
-                ("public", names::SC_PUBLIC),
-                ("link", names::SC_LINK),
-                ("control", names::SC_CONTROL),
-            ];
+            let ports =
+                [("public", names::SC_PUBLIC), ("link", names::SC_LINK), ("control", names::SC_CONTROL)];
             spec(role("sc"), &ports)
         }
         SERVERS => ServiceSpec {

@@ -82,7 +82,8 @@ impl Pass<'_> {
             reason: "The region's machines do not take its servers; the operator can see why",
             error,
         };
-        let replaceable = matches!(object.kind, Kind::RoleBinding | Kind::StatefulSet | Kind::DisruptionBudget);
+        let replaceable =
+            matches!(object.kind, Kind::RoleBinding | Kind::StatefulSet | Kind::DisruptionBudget);
         let fresh = server.get(watched, &namespace, &object.name).await?;
         let uid = fresh.and_then(|fresh| fresh.metadata.uid).and_then(|uid| uid.parse().ok());
         let Some(uid) = uid.filter(|_| replaceable) else { return Err(refused(why)) };

@@ -34,7 +34,9 @@ impl Pass<'_> {
         if keys.secret(Use::Control) == before.secret(Use::Control) {
             keys.control = before.control;
         }
-        if let Some((known, old)) = keys.request.as_mut().zip(before.request).filter(|(a, b)| a.secret == b.secret) {
+        if let Some((known, old)) =
+            keys.request.as_mut().zip(before.request).filter(|(a, b)| a.secret == b.secret)
+        {
             (known.keys, known.answered) = (old.keys, old.answered);
         }
         self.mind.keys = keys;
@@ -135,11 +137,16 @@ impl Pass<'_> {
         for (one, (_, answer)) in keys.iter().zip(answers) {
             match answer {
                 Answer::Issued { certificate, not_after } => {
-                    let ca = store::authority(&self.ground.pool, self.cluster, one.purpose.certificate_kind());
+                    let ca =
+                        store::authority(&self.ground.pool, self.cluster, one.purpose.certificate_kind());
                     let Some(ca) = ca.await? else {
                         return Err(StepError::NotYet("the cluster has no CA yet".into()));
                     };
-                    made.push((one, self.identity_secret(view, one, &certificate, &ca, not_after), not_after));
+                    made.push((
+                        one,
+                        self.identity_secret(view, one, &certificate, &ca, not_after),
+                        not_after,
+                    ));
                 }
                 Answer::Refused(why) => refusal = Some(why),
                 Answer::Unknown | Answer::Pending => {
@@ -183,7 +190,10 @@ impl Pass<'_> {
     }
 
     /// Deletes Secrets that nobody uses any more.
-    pub(super) async fn forget(&mut self, outdated: Vec<(Use, std::sync::Arc<str>)>) -> Result<(), StepError> {
+    pub(super) async fn forget(
+        &mut self,
+        outdated: Vec<(Use, std::sync::Arc<str>)>,
+    ) -> Result<(), StepError> {
         for (purpose, secret) in outdated {
             self.still_ours()?;
             self.ground.server.delete_secret(&self.namespace(), &secret).await?;

@@ -4,6 +4,7 @@
 
 mod apply;
 mod keys;
+mod look;
 mod pace;
 mod settings;
 
@@ -19,7 +20,6 @@ use uuid::Uuid;
 use super::api::{ApiError, Server};
 use super::facts::gather;
 use super::fleet::{Fleet, View};
-use super::live::NamespaceFacts;
 use super::metrics::Counters;
 use super::mind::Mind;
 use super::names;
@@ -149,7 +149,7 @@ impl Pass<'_> {
             away,
             waited: self.mind.unsettled.map(|since| since.elapsed()),
             troubles: self.mind.trouble.as_ref().map_or(0, |trouble| trouble.times),
-            servers_answer: facts.sc_up && !view.row.wanted.deleted && !view.row.wanted.paused,
+            servers_answer: facts.sc_up && !view.row.wanted.rests(),
             until_purge: until_purge.map(|left| left.try_into().unwrap_or(Duration::ZERO)),
             health_every: Duration::from_secs(self.ground.fleet.site().config.health_seconds),
         }))
@@ -160,6 +160,7 @@ impl Pass<'_> {
         for _ in 0..12 {
             let Some(mut view) = self.ground.fleet.view(self.cluster) else { return Err(StepError::Gone) };
             self.refresh_purge(&mut view);
+            self.look_again_when_due(&view).await?;
             self.look(&view).await?;
             let Some(mut view) = self.ground.fleet.view(self.cluster) else { return Err(StepError::Gone) };
             self.refresh_purge(&mut view);
@@ -182,27 +183,6 @@ impl Pass<'_> {
 
     fn gather(&self, view: &View) -> Facts {
         gather(self.ground.fleet.site(), view, self.mind, self.lifetime(), OffsetDateTime::now_utc())
-    }
-
-    /// Looks at what no watch tells: Secrets, answers of the signer, and the cluster's own word.
-    async fn look(&mut self, view: &View) -> Result<(), StepError> {
-        let wanted = &view.row.wanted;
-        if view.live.namespace() != NamespaceFacts::Present {
-            self.mind.keys = super::mind::Keys::default();
-            (self.mind.health, self.mind.pushed) = (None, None);
-            self.ground.fleet.decide_internal(self.cluster, None);
-            return Ok(());
-        }
-        // Without the binding nothing in the namespace may be read.
-        if view.live.refs().any(|object| object.kind == super::objects::Kind::RoleBinding) {
-            self.look_at_secrets(view).await?;
-        }
-        if wanted.deleted || wanted.paused {
-            (self.mind.health, self.mind.pushed) = (None, None);
-            return Ok(());
-        }
-        self.look_for_answers().await?;
-        self.look_at_health(view).await
     }
 
     async fn apply(&mut self, step: Step, view: &View) -> Result<(), StepError> {

@@ -60,11 +60,14 @@ pub fn spread(pause: Duration, cluster: Uuid) -> Duration {
 
 /// Whether a cluster stays as it is until something happens to it.
 pub fn is_settled(wanted: &Wanted, facts: &Facts, status: &Status) -> bool {
-    if wanted.deleted || wanted.paused {
+    if wanted.rests() {
         return facts.at_rest && facts.backends.is_empty() && !wanted.purge_due;
     }
     status.state == State::Running
-        && facts.health.as_ref().is_some_and(|health| health.ready && health.online() >= usize::from(facts.spus))
+        && facts
+            .health
+            .as_ref()
+            .is_some_and(|health| health.ready && health.online() >= usize::from(facts.spus))
 }
 
 #[cfg(test)]
@@ -94,7 +97,8 @@ mod tests {
         assert_eq!(millis(Some(60), u32::MAX, true), 30_000);
         let away = pause(&Situation { away: true, ..situation(Some(0), 9, true) });
         assert_eq!(away.as_secs(), 5);
-        let end = pause(&Situation { until_purge: Some(Duration::from_secs(3)), ..situation(None, 0, false) });
+        let end =
+            pause(&Situation { until_purge: Some(Duration::from_secs(3)), ..situation(None, 0, false) });
         assert_eq!(end.as_secs(), 3);
     }
 

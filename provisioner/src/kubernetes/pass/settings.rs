@@ -129,10 +129,12 @@ impl Pass<'_> {
                 self.mind.offset = None;
                 Err(StepError::NotYet("the cluster has newer settings".into()))
             }
-            Err(error @ (ControlError::Stranger { .. } | ControlError::Refused(_))) => Err(StepError::Wrong {
-                reason: "Its servers do not take their settings",
-                error: error.to_string(),
-            }),
+            Err(error @ (ControlError::Stranger { .. } | ControlError::Refused(_))) => {
+                Err(StepError::Wrong {
+                    reason: "Its servers do not take their settings",
+                    error: error.to_string(),
+                })
+            }
         }
     }
 

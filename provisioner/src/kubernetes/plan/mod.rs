@@ -116,7 +116,7 @@ pub enum Step {
 pub fn plan(wanted: &Wanted, facts: &Facts) -> Vec<Step> {
     if wanted.deleted && wanted.purge_due {
         plan_end(facts)
-    } else if wanted.deleted || wanted.paused {
+    } else if wanted.rests() {
         plan_rest(facts)
     } else {
         plan_life(wanted, facts)
@@ -153,7 +153,8 @@ fn plan_rest(facts: &Facts) -> Vec<Step> {
 
 /// Namespace and binding go first, one after the other: nothing can be written without them.
 fn plan_objects(facts: &Facts) -> Vec<Step> {
-    let first = facts.unmatched.iter().find(|object| matches!(object.kind, Kind::Namespace | Kind::RoleBinding));
+    let first =
+        facts.unmatched.iter().find(|object| matches!(object.kind, Kind::Namespace | Kind::RoleBinding));
     if let Some(first) = first {
         return vec![Step::Apply(vec![first.clone()])];
     }
@@ -247,3 +248,6 @@ fn next_sets(facts: &Facts) -> Option<Step> {
     }
     (!now.is_empty()).then_some(Step::Apply(now))
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

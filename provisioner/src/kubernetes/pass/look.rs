@@ -1,0 +1,74 @@
+//! Looking at what is.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::debug;
+
+use super::{Pass, StepError};
+use crate::kubernetes::fleet::View;
+use crate::kubernetes::live::{NamespaceFacts, Watched};
+use crate::kubernetes::mind::Keys;
+use crate::kubernetes::objects::Kind;
+use crate::kubernetes::watch::WATCHES;
+
+/// From here on a cluster that is not as it is wanted is looked at past the watches.
+const TRUST: Duration = Duration::from_secs(5);
+
+impl Pass<'_> {
+    /// Looks at what no watch tells: Secrets, answers of the signer, and the cluster's own word.
+    pub(super) async fn look(&mut self, view: &View) -> Result<(), StepError> {
+        let wanted = &view.row.wanted;
+        if view.live.namespace() != NamespaceFacts::Present {
+            self.mind.keys = Keys::default();
+            (self.mind.health, self.mind.pushed) = (None, None);
+            self.ground.fleet.decide_internal(self.cluster, None);
+            return Ok(());
+        }
+        // Without the binding nothing in the namespace may be read.
+        if view.live.refs().any(|object| object.kind == Kind::RoleBinding) {
+            self.look_at_secrets(view).await?;
+        }
+        if wanted.rests() {
+            (self.mind.health, self.mind.pushed) = (None, None);
+            return Ok(());
+        }
+        self.look_for_answers().await?;
+        self.look_at_health(view).await
+    }
+
+    /// A watch may have missed something. Who waits for long asks for himself, ever more rarely.
+    pub(super) async fn look_again_when_due(&mut self, view: &View) -> Result<(), StepError> {
+        let Some(since) = self.mind.unsettled else {
+            self.mind.looked_again = None;
+            return Ok(());
+        };
+        let pause = self.mind.looked_again.map_or(TRUST, |at| (at - since).max(TRUST));
+        if self.mind.looked_again.unwrap_or(since).elapsed() < pause {
+            return Ok(());
+        }
+        self.mind.looked_again = Some(Instant::now());
+        debug!(cluster = %self.cluster, "looking past the watches");
+        let (server, fleet, namespace) = (&self.ground.server, &self.ground.fleet, self.namespace());
+        for watched in WATCHES {
+            match watched {
+                Watched::Written(Kind::Namespace) => {
+                    let found = server.get(watched, "", &namespace).await?;
+                    fleet.see_all(self.cluster, watched, found.as_slice(), u64::MAX);
+                }
+                Watched::Volume => {
+                    let mut found = Vec::new();
+                    for volume in view.live.volumes() {
+                        found.extend(server.get(watched, "", volume).await?);
+                    }
+                    fleet.see_all(self.cluster, watched, &found, u64::MAX);
+                }
+                _ => {
+                    let (found, version) = server.list(watched, &namespace).await?;
+                    fleet.see_all(self.cluster, watched, &found, version);
+                }
+            }
+        }
+        Ok(())
+    }
+}
