@@ -169,8 +169,15 @@ impl Pass<'_> {
     }
 
     fn entries(&self, content: &Content) -> Vec<SpuEntry> {
-        let spus = names::spus(content.spus, &self.ground.fleet.site().config.zones);
-        spus.into_iter().map(|spu| SpuEntry { id: spu.id, name: spu.name }).collect()
+        let zones = &self.ground.fleet.site().config.zones;
+        let numbered = names::spus(content.spus, zones).into_iter().zip(0..);
+        let entry = |(spu, number): (names::Spu, u8)| SpuEntry {
+            id: spu.id,
+            name: spu.name,
+            rack: (!zones.is_empty()).then_some(spu.set),
+            leaving: number >= content.leaving_from,
+        };
+        numbered.map(entry).collect()
     }
 
     /// Proves that a client gets through the gateway to this cluster.
