@@ -52,7 +52,9 @@ pub fn build(
 
 /// The SPUs of a cluster on one machine, for its settings.
 pub fn spu_entries(spus: u8) -> Vec<SpuEntry> {
-    (0..spus.max(1)).map(|number| SpuEntry { id: spu_id(number), name: spu_name(number), rack: None, leaving: false }).collect()
+    (0..spus.max(1))
+        .map(|number| SpuEntry { id: spu_id(number), name: spu_name(number), rack: None, leaving: false })
+        .collect()
 }
 
 /// A DER document as PEM.

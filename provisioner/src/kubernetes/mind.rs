@@ -141,7 +141,8 @@ impl Keys {
         } else {
             Some(held.secret)
         };
-        self.outdated.extend(older.map(|older| (purpose, older)));
+        let older = older.map(|older| (purpose, older)).filter(|older| !self.outdated.contains(older));
+        self.outdated.extend(older);
         if purpose == Use::Control {
             self.control = None;
         }

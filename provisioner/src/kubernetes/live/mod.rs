@@ -257,7 +257,7 @@ impl Live {
                 // so they order an object's lives too.
                 Some(entry) if entry.version > version => {
                     entry.round = round;
-                    return false;
+                    false
                 }
                 Some(entry) => {
                     let changed = entry.uid != uid || entry.covered != covered;

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::kubernetes::objects::tests::{shape, site};
+use crate::kubernetes::objects::tests::{cases, shape, site};
 
 const SERVICE: Watched = Watched::Written(Kind::Service);
 
@@ -138,7 +138,7 @@ fn histories() -> impl Strategy<Value = Vec<(usize, bool)>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(128))]
+    #![proptest_config(cases(128))]
 
     /// P3: whatever is dropped, doubled or told late, the next whole look gives the same as if all had been heard.
     #[test]

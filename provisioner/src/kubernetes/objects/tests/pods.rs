@@ -13,7 +13,7 @@ fn templates(site: &Site, shape: &Shape) -> Vec<(Value, i64)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(cases(64))]
 
     #[test]
     fn no_pod_can_do_more_than_it_must(site in sites(), shape in shapes()) {
