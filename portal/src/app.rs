@@ -23,7 +23,7 @@ const DATABASE_PATIENCE: Duration = Duration::from_secs(3);
 /// Connections to the database.
 const DATABASE_CONNECTIONS: u32 = 12;
 /// Event streams at once, over all people.
-const EVENT_STREAMS: usize = 2_000;
+pub const EVENT_STREAMS: usize = 2_000;
 
 /// How often rows that nobody needs any more are looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(3600);

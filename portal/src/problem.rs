@@ -187,6 +187,12 @@ fn http_detail(status: StatusCode) -> &'static str {
     }
 }
 
+/// Which of the database's codes are of failures that go away by themselves: 08 connection, 53 resources,
+/// 57 operator intervention (shutdown, starting up), 40 lost a race, 25006 a standby that is not the primary yet.
+fn passes(code: &str) -> bool {
+    ["08", "53", "57", "40", "25006"].iter().any(|start| code.starts_with(start))
+}
+
 /// Which of the database's failures go away by themselves.
 fn is_away(error: &sqlx::Error) -> bool {
     match error {
@@ -195,10 +201,7 @@ fn is_away(error: &sqlx::Error) -> bool {
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed
         | sqlx::Error::Tls(_) => true,
-        // 08 connection, 53 resources, 57 operator intervention (shutdown, starting up), 40 lost a race.
-        sqlx::Error::Database(error) => error
-            .code()
-            .is_some_and(|code| ["08", "53", "57", "40"].iter().any(|class| code.starts_with(class))),
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| passes(&code)),
         _ => false,
     }
 }
@@ -225,6 +228,20 @@ impl IntoResponse for Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_database_that_is_replaced_is_waited_for_and_a_wrong_statement_is_not() {
+        for (code, passing) in [
+            ("08006", true),
+            ("57P03", true),
+            ("25006", true),
+            ("40001", true),
+            ("25P02", false),
+            ("23505", false),
+        ] {
+            assert_eq!(passes(code), passing, "{code}");
+        }
+    }
 
     #[test]
     fn every_problem_says_what_happened_and_what_to_do_next() {

@@ -125,6 +125,34 @@ async fn a_cluster_page_changes_state_without_being_loaded_again() -> anyhow::Re
     page.close().await
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_is_paused_in_a_dialog_and_resumed_by_a_button() -> anyhow::Result<()> {
+    let cloud = Cloud::shared()?;
+    let tenant = Tenant::new(cloud).await?;
+    let page = signed_in(cloud, &tenant.person, DESKTOP).await?;
+    page.client.goto(&format!("{}/clusters/{}", cloud.portal(), tenant.cluster.id)).await?;
+    let shows = async |what: &'static str| {
+        let patience = Duration::from_secs(30);
+        page.client.wait().at_most(patience).for_element(Locator::Css(what)).await.map(drop)
+    };
+    shows("[data-state=running]").await?;
+    press(&page, "#pause").await?;
+    shows("#pause-dialog[open]").await?;
+    press(&page, "#pause-dialog a[data-close]").await?;
+    shows("#pause-dialog:not([open])").await?;
+    assert_eq!(
+        tenant.person.cluster(&tenant.cluster.id).await?.state,
+        "running",
+        "nothing was asked for yet"
+    );
+    press(&page, "#pause").await?;
+    press(&page, "#pause-dialog button[type=submit]").await?;
+    shows("[data-state=pausing], [data-state=paused]").await?;
+    press(&page, "#resume").await?;
+    shows("[data-state=running]").await?;
+    page.close().await
+}
+
 async fn signed_in(cloud: &Cloud, person: &Person, look: Look) -> anyhow::Result<Chromium> {
     let page = Chromium::open(look).await?;
     page.client.goto(&format!("{}/login", cloud.portal())).await?;

@@ -23,4 +23,4 @@ mod regions; // where a cluster runs, and what its clients are told
 mod replicas; // two portals on one database: whichever answers
 mod revocation; // a revoked certificate is cut off, also mid-stream
 mod sizes; // plans, pause and resume
-mod topics; // what the SC accepts, refuses and says about topics
+mod topics;

@@ -138,3 +138,25 @@ async fn the_page_and_the_command_line_change_size_and_rest() -> anyhow::Result<
     tenant.person.running("main").await?;
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_grows_to_three_spus_and_keeps_its_records() -> anyhow::Result<()> {
+    let tenant = Tenant::new(Cloud::shared()?).await?;
+    create_topic(&tenant.admin().await?, "kept", 1).await?;
+    let client = tenant.client().await?;
+    produce(&producer(&client, "kept").await?, &[b"before".to_vec()]).await?;
+    patch(&tenant.person, &tenant.cluster.id, json!({ "spus": 3 })).await?.expect(200)?;
+    until("three SPUs serve", RUNNING_WITHIN, async || {
+        let path = format!("/api/v1/clusters/{}", tenant.cluster.id);
+        let now = tenant.person.api.get(&path).await?.expect(200)?.json()?;
+        Ok((now["spus_ready"] == 3 && now["state"] == "running").then_some(()))
+    })
+    .await?;
+    let records = read_all(&tenant.client().await?, "kept", 0, Isolation::ReadCommitted).await?;
+    assert_eq!(records.len(), 1);
+    // On one machine none is taken away: each may hold records.
+    let refused =
+        patch(&tenant.person, &tenant.cluster.id, json!({ "spus": 2 })).await?.expect(422)?.json()?;
+    assert!(refused["fix"].as_str().unwrap().contains('3'), "{refused}");
+    works_again(&tenant, "kept").await
+}

@@ -80,3 +80,23 @@ pub async fn connect(address: &Address, patience: ServerPatience) -> Result<Back
         Err(_) => Err(ConnectError::Late),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rustix::net::sockopt;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_server_on_the_network_is_asked_whether_it_lives_and_given_up_when_it_is_silent() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address: Address = format!("tcp:{}", listener.local_addr().unwrap()).parse().unwrap();
+        let patience = ServerPatience { connect: Duration::from_secs(30), silence: Duration::from_secs(7) };
+        let BackendStream::Tcp(stream) = connect(&address, patience).await.unwrap() else {
+            panic!("not over the network")
+        };
+        assert_eq!(sockopt::tcp_user_timeout(&stream).unwrap(), 7_000);
+        assert!(sockopt::socket_keepalive(&stream).unwrap() && stream.nodelay().unwrap());
+    }
+}

@@ -119,7 +119,7 @@ pub async fn totals(executor: impl PgExecutor<'_>, region: Option<&str>) -> sqlx
         Totals,
         r#"SELECT (SELECT count(*) FROM organisations) AS "organisations!",
                   count(*) FILTER (WHERE c.deleted_at IS NULL) AS "clusters!",
-                  count(*) FILTER (WHERE c.deleted_at IS NULL AND s.state = 'running') AS "running!",
+                  count(*) FILTER (WHERE c.deleted_at IS NULL AND c.paused_at IS NULL AND s.state = 'running') AS "running!",
                   count(*) FILTER (WHERE c.deleted_at IS NULL AND s.state IN ('failed', 'degraded')) AS "troubled!",
                   count(*) FILTER (WHERE c.deleted_at IS NULL AND c.paused_at IS NOT NULL) AS "paused!"
            FROM clusters c LEFT JOIN cluster_status s ON s.cluster_id = c.id

@@ -11,15 +11,18 @@ use futures_util::Stream;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::accounts::person::SignedIn;
-use crate::app::App;
+use crate::app::{App, EVENT_STREAMS};
 use crate::db::sessions::{self, Kind};
 use crate::live::Changes;
 use crate::problem::Problem;
 
 /// Without a notification, look this often: traffic has none.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// After a look, this long before the next, however much changes.
+/// After a look, at least this long before the next, however much changes.
 const PAUSE: Duration = Duration::from_millis(80);
+/// In a fleet something changes all the time, and every change wakes every page: all pages of a portal together look
+/// no more often than once in this time.
+const PAUSE_PER_PAGE: Duration = Duration::from_millis(4);
 
 /// Contents by element id.
 pub type Fragments = BTreeMap<String, String>;
@@ -68,7 +71,8 @@ async fn next<P: Patched>(watching: &mut Watching<P>) -> Option<Event> {
             Ok(None) | Err(Problem::Unavailable { .. }) => {}
             Err(_) => return None,
         }
-        tokio::time::sleep(PAUSE).await;
+        let pages = EVENT_STREAMS.saturating_sub(watching.app.streams.available_permits());
+        tokio::time::sleep(pause(pages)).await;
         watching.changes.wait_at_most(LOOK_EVERY).await;
     }
 }
@@ -91,6 +95,11 @@ async fn look<P: Patched>(watching: &mut Watching<P>) -> Result<Option<Event>, P
     Ok(Some(event))
 }
 
+/// How long a page rests after a look when so many are watched.
+fn pause(pages: usize) -> Duration {
+    PAUSE.max(PAUSE_PER_PAGE.saturating_mul(u32::try_from(pages).unwrap_or(u32::MAX)))
+}
+
 /// What is new or other than before.
 fn difference(before: &Fragments, now: &Fragments) -> Fragments {
     let changed = now.iter().filter(|(id, html)| before.get(*id) != Some(html));
@@ -100,6 +109,13 @@ fn difference(before: &Fragments, now: &Fragments) -> Fragments {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_page_follows_at_once_and_many_share_the_database() {
+        for (pages, milliseconds) in [(0, 80), (1, 80), (20, 80), (500, 2_000), (2_000, 8_000)] {
+            assert_eq!(pause(pages), Duration::from_millis(milliseconds), "{pages}");
+        }
+    }
 
     #[test]
     fn only_what_changed_is_sent() {

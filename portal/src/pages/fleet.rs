@@ -101,6 +101,11 @@ impl FleetView {
         show::count(self.row.restarts.unwrap_or(0).into())
     }
 
+    /// The machine, where the region is not one machine of the same name.
+    fn other_host(&self) -> Option<&str> {
+        self.row.host.as_deref().filter(|host| *host != self.row.region)
+    }
+
     fn owner(&self) -> &str {
         self.row.owner.as_deref().unwrap_or("no owner")
     }
