@@ -84,7 +84,7 @@ impl Tenant {
     /// `fluvio cloud login`, literally.
     pub async fn log_in(&self) -> anyhow::Result<Ran> {
         let (remote, email) = (self.person.browser.base.clone(), self.person.email.clone());
-        let arguments = [
+        let mut arguments = vec![
             "cloud",
             "login",
             "--remote",
@@ -95,6 +95,10 @@ impl Tenant {
             "--cluster",
             &self.cluster.name,
         ];
+        let authority = self.person.browser.authority.as_deref().map(|file| file.display().to_string());
+        if let Some(file) = &authority {
+            arguments.extend(["--ca-file", file]);
+        }
         self.fluvio_with(&arguments, format!("{}\n", self.person.password).as_bytes()).await?.succeed()
     }
 

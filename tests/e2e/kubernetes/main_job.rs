@@ -10,9 +10,14 @@ async fn a_person_signs_up_and_owns_pods_in_a_namespace_of_their_own() -> anyhow
     assert_eq!(ready_pods(&fleet.objects(&namespace, "pods").await?), ["main-0", "sc-0"]);
     let object = fleet.object("", "namespace", &namespace).await?.expect("the namespace");
     assert_eq!(object["metadata"]["labels"]["pod-security.kubernetes.io/enforce"], "restricted");
-    // Nothing that the tenant chose names anything.
-    let everything = fleet.kubectl(&["get", "-A", "pods,services,secrets,configmaps", "-o", "name"]).await?;
-    assert!(!everything.contains(&tenant.cluster.name), "{everything}");
+    // Nothing that the tenant chose names anything, or is in what describes it.
+    tenant.person.create_cluster("quetzalcoatl", 1).await?;
+    let kinds = "namespaces,statefulsets,pods,services,secrets,configmaps,persistentvolumeclaims";
+    let everything = fleet.kubectl(&["get", "--all-namespaces", kinds, "--output=yaml"]).await?;
+    let person = tenant.person.email.split('@').next().unwrap_or_default();
+    for chosen in ["quetzalcoatl", person] {
+        assert!(!everything.contains(chosen), "{chosen} is in an object");
+    }
     Ok(())
 }
 
