@@ -40,7 +40,9 @@ fn main() -> anyhow::Result<()> {
             Ok(())
         }
         Command::Serve { config } => {
-            let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+            // What fails there is told once, by whoever asked.
+            let usual = "info,kube_client::client::builder=off";
+            let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(usual));
             let colours = std::io::stderr().is_terminal();
             tracing_subscriber::fmt()
                 .with_env_filter(filter)

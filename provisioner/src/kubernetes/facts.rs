@@ -17,7 +17,7 @@ use crate::identity::is_old;
 
 /// Everything that is known about a cluster, put together.
 pub fn gather(site: &Site, view: &View, mind: &Mind, lifetime: Duration, now: OffsetDateTime) -> Facts {
-    let View { row, shape, live } = view;
+    let View { row, shape, live, .. } = view;
     let namespace = live.namespace();
     let all = objects::all(site, shape);
     let matched = |object: &Ref| {

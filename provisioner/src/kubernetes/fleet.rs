@@ -33,6 +33,8 @@ struct Ward {
     again: bool,
     queued: bool,
     due: Option<Instant>,
+    /// When something was last heard of its live objects.
+    heard: Option<Instant>,
 }
 
 impl Ward {
@@ -63,6 +65,8 @@ pub struct View {
     pub shape: Shape,
     /// What is live.
     pub live: Live,
+    /// When something was last heard of it.
+    pub heard: Option<Instant>,
 }
 
 #[derive(Default)]
@@ -271,7 +275,12 @@ impl Fleet {
     pub fn view(&self, cluster: Uuid) -> Option<View> {
         let inner = self.inner();
         let ward = inner.wards.get(&cluster)?;
-        Some(View { row: ward.row.clone()?, shape: ward.shape()?, live: ward.live.clone() })
+        Some(View {
+            row: ward.row.clone()?,
+            shape: ward.shape()?,
+            live: ward.live.clone(),
+            heard: ward.heard,
+        })
     }
 
     /// Decides which Secret a cluster's pods mount.
@@ -304,6 +313,7 @@ impl Fleet {
         let mut inner = self.inner();
         let round = inner.rounds.get(&watched).map_or(0, |(round, _)| *round);
         let ward = inner.wards.entry(cluster).or_default();
+        ward.heard = Some(Instant::now());
         if ward.live.take(watched, object, covered, round) {
             self.queue(&mut inner, cluster);
         }

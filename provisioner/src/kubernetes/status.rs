@@ -64,7 +64,8 @@ fn describe_life(view: &View, facts: &Facts, was_ready: bool, trouble: Option<&T
     if let Some(health) = usable.filter(|_| facts.proven && facts.identities.complete) {
         let (online, all) = (health.online(), facts.spus);
         if online >= usize::from(all) {
-            return (State::Running, change_under_way(&view.row.wanted, facts));
+            let change = if was_ready { change_under_way(&view.row.wanted, facts) } else { String::new() };
+            return (State::Running, change);
         }
         return (State::Degraded, format!("{online} of {all} SPUs are up; the others are being started"));
     }

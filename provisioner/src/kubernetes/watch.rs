@@ -52,7 +52,10 @@ pub async fn watch(
     while let Some(event) = events.next().await {
         match event {
             Ok(event) => {
-                pause = PAUSES.0;
+                // The beginning of a whole look is no success yet.
+                if !matches!(event, Event::Init) {
+                    pause = PAUSES.0;
+                }
                 take_in(&fleet, &counters, watched, event);
             }
             Err(error) => {

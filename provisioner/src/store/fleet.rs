@@ -117,6 +117,9 @@ pub async fn free(pool: &PgPool, region: &str, most: i64) -> Result<Vec<Uuid>, S
     Ok(rows.fetch_all(pool).await?)
 }
 
+/// What the tenant of a cluster reads that was just taken for the first time.
+const BEGIN: &str = "Preparing its namespace and keys";
+
 /// A cluster that was taken.
 #[derive(Debug, Clone)]
 pub struct Taken {
@@ -157,7 +160,7 @@ pub async fn take(
         "INSERT INTO cluster_status (cluster_id, state, reason)
          SELECT id, 'creating', $2 FROM unnest($1::uuid[]) AS t(id) ON CONFLICT (cluster_id) DO NOTHING",
         &ids,
-        Status::new().reason
+        BEGIN
     )
     .execute(&mut *transaction)
     .await?;

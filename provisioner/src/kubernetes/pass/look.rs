@@ -12,8 +12,9 @@ use crate::kubernetes::mind::Keys;
 use crate::kubernetes::objects::Kind;
 use crate::kubernetes::watch::WATCHES;
 
-/// From here on a cluster that is not as it is wanted is looked at past the watches.
-const TRUST: Duration = Duration::from_secs(5);
+/// A cluster that is not as it is wanted, and of which nothing was heard for so long, is looked at past the
+/// watches.
+const TRUST: Duration = Duration::from_secs(8);
 
 impl Pass<'_> {
     /// Looks at what no watch tells: Secrets, answers of the signer, and the cluster's own word.
@@ -43,8 +44,10 @@ impl Pass<'_> {
             self.mind.looked_again = None;
             return Ok(());
         };
-        let pause = self.mind.looked_again.map_or(TRUST, |at| (at - since).max(TRUST));
-        if self.mind.looked_again.unwrap_or(since).elapsed() < pause {
+        let silent_since = view.heard.map_or(since, |heard| heard.max(since));
+        let pause = self.mind.looked_again.map_or(TRUST, |at| at.saturating_duration_since(since).max(TRUST));
+        let last = self.mind.looked_again.map_or(silent_since, |at| at.max(silent_since));
+        if last.elapsed() < pause {
             return Ok(());
         }
         self.mind.looked_again = Some(Instant::now());

@@ -137,7 +137,8 @@ impl Pass<'_> {
             Err(end @ (StepError::Fenced | StepError::Gone)) => return Err(end),
         };
         self.mind.trouble = trouble;
-        let Some(view) = self.ground.fleet.view(self.cluster) else { return Err(StepError::Gone) };
+        let Some(mut view) = self.ground.fleet.view(self.cluster) else { return Err(StepError::Gone) };
+        self.refresh_purge(&mut view);
         let facts = self.gather(&view);
         let settled = nothing_left && pace::is_settled(&view.row.wanted, &facts, &self.mind.status);
         if !away {
@@ -217,9 +218,7 @@ impl Pass<'_> {
     }
 
     async fn record(&mut self, view: &View, facts: &Facts) -> Result<(), StepError> {
-        let mut view_now = View { row: view.row.clone(), shape: view.shape.clone(), live: view.live.clone() };
-        self.refresh_purge(&mut view_now);
-        let status = describe(&view_now, facts, &self.mind.status, self.mind.trouble.as_ref());
+        let status = describe(view, facts, &self.mind.status, self.mind.trouble.as_ref());
         if status == self.mind.status {
             return Ok(());
         }

@@ -44,8 +44,9 @@ pub fn pause(situation: &Situation) -> Duration {
             _ => seconds(10),
         },
     };
-    // Not at the very end, since the database's clock decides.
-    situation.until_purge.map_or(pause, |left| pause.min(left.max(Duration::from_millis(200))))
+    // A little after the end, since the database's clock decides. Once that is past, it is no reason to hurry.
+    let end = situation.until_purge.filter(|left| !left.is_zero());
+    end.map_or(pause, |left| pause.min(left + Duration::from_millis(200)))
 }
 
 /// Long pauses differ from cluster to cluster, so that ten thousand that were taken up together are not asked
@@ -100,6 +101,9 @@ mod tests {
         let end =
             pause(&Situation { until_purge: Some(Duration::from_secs(3)), ..situation(None, 0, false) });
         assert_eq!(end.as_secs(), 3);
+        let over =
+            pause(&Situation { away: true, until_purge: Some(Duration::ZERO), ..situation(None, 0, false) });
+        assert_eq!(over.as_secs(), 5);
     }
 
     #[test]
