@@ -51,6 +51,9 @@ pub struct Health {
 pub struct SpuHealth {
     /// Its id.
     pub id: i32,
+    /// Its name.
+    #[serde(default)]
+    pub name: String,
     /// Whether it is there.
     pub online: bool,
     /// Partitions of which it holds a copy.

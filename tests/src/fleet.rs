@@ -36,11 +36,13 @@ pub struct Fleet {
     ready: Ready,
     kubectl: PathBuf,
     cluster_image: String,
-    guard: Guard,
+    state: PathBuf,
+    _guard: Option<Guard>,
 }
 
 impl Fleet {
-    /// The one that all tests share: it takes a minute to come up.
+    /// The one that all tests share. It takes a minute to come up; while one writes a test, one that is up already
+    /// will do: `FLUVIO_CLOUD_FLEET` names its state folder.
     pub fn shared() -> anyhow::Result<&'static Fleet> {
         static SHARED: OnceLock<Result<Fleet, String>> = OnceLock::new();
         SHARED
@@ -51,19 +53,26 @@ impl Fleet {
 
     fn start(name: &str) -> anyhow::Result<Fleet> {
         let images = programs::cache("images")?;
+        if let Some(state) = std::env::var_os("FLUVIO_CLOUD_FLEET") {
+            return Fleet::on(PathBuf::from(state), &images, None);
+        }
         let build = ["--programs", path(&programs::folder()?)?, "--out", path(&images)?].map(str::to_string);
         script(name, "deploy/images/build", &build)?;
         let (guard, state) = node(name, &[])?;
         let cloud = ["--state", path(&state)?, "--images", path(&images)?].map(str::to_string);
         script(name, "deploy/kubernetes/cloud", &cloud)?;
+        Fleet::on(state, &images, Some(guard))
+    }
+
+    fn on(state: PathBuf, images: &Path, guard: Option<Guard>) -> anyhow::Result<Fleet> {
         let ready = serde_json::from_slice(&std::fs::read(state.join("ready.json"))?)?;
         let built: Value = serde_json::from_slice(&std::fs::read(images.join("images.json"))?)?;
         let cluster_image = built["cluster"].as_str().context("an image of the cluster")?.to_string();
-        Ok(Fleet { ready, kubectl: tool("kubernetes", "kubectl")?, cluster_image, guard })
+        Ok(Fleet { ready, kubectl: tool("kubernetes", "kubectl")?, cluster_image, state, _guard: guard })
     }
 
     pub fn state(&self) -> &Path {
-        self.guard.folder()
+        &self.state
     }
 
     pub fn portal(&self) -> &str {
@@ -124,6 +133,28 @@ impl Fleet {
             bail!("kubectl {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr));
         }
         Ok(String::from_utf8(output.stdout)?)
+    }
+
+    /// A statement as the database's owner, for what no person can do. Returns what it printed.
+    pub async fn sql(&self, statement: &str) -> anyhow::Result<String> {
+        let command = "read -r PGPASSWORD </run/secrets/database/password || :; export PGPASSWORD; \
+                       exec psql --quiet --no-align --tuples-only --set ON_ERROR_STOP=1 \
+                       --host /run/postgresql --username cloud_owner --dbname cloud --command \"$1\"";
+        self.kubectl(&[
+            "exec",
+            "--namespace",
+            "fluvio-cloud",
+            "--container",
+            "postgres",
+            "postgres-0",
+            "--",
+            "sh",
+            "-c",
+            command,
+            "sh",
+            statement,
+        ])
+        .await
     }
 
     /// One object, or `None` when there is none of that name.

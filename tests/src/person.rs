@@ -12,7 +12,7 @@ use crate::visitor::Visitor;
 use crate::wait::until;
 
 /// From click to a usable cluster; far more than it may take, since time decides no test.
-const RUNNING_WITHIN: Duration = Duration::from_secs(60);
+const RUNNING_WITHIN: Duration = Duration::from_secs(180);
 
 /// An account, a signed-in browser and an API token of a login.
 #[derive(Debug)]

@@ -83,13 +83,31 @@ fn describe_life(view: &View, facts: &Facts, was_ready: bool, trouble: Option<&T
 /// What is still being done for a cluster that can be used.
 fn change_under_way(wanted: &Wanted, facts: &Facts) -> String {
     if facts.spus > wanted.spus {
-        let going = facts.spus - wanted.spus;
-        return format!("{going} SPUs hand over what they hold, and go when they hold nothing");
+        return removal(wanted.spus, facts);
     }
     if facts.sets.iter().any(|set| !set.matched || !(set.whole || set.empty)) {
         return "Its servers are being renewed, one at a time".into();
     }
     String::new()
+}
+
+/// What the removal of SPUs waits for. Nothing moves their partitions, so the tenant has to know which.
+fn removal(keep: u8, facts: &Facts) -> String {
+    let first = crate::process::spu_id(keep);
+    let spus = facts.health.iter().flat_map(|health| &health.spus);
+    let holding: Vec<String> = spus
+        .filter(|spu| spu.id >= first)
+        .filter_map(|spu| Some((spu, spu.replicas.filter(|held| *held > 0)?)))
+        .map(|(spu, held)| format!("{} ({held})", spu.name))
+        .collect();
+    if holding.is_empty() {
+        return "SPUs that hold nothing are being removed".into();
+    }
+    format!(
+        "SPUs that are to go still hold partitions: {}. They go once their topics are deleted; new topics are not \
+         placed on them.",
+        holding.join(", ")
+    )
 }
 
 fn describe_pod(pod: &str, trouble: PodTrouble, on_the_way: State) -> (State, String) {

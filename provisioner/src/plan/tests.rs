@@ -66,7 +66,7 @@ pub fn healthy() -> Health {
     Health {
         ready: true,
         generation: 7,
-        spus: vec![SpuHealth { id: 5001, online: true, replicas: None }],
+        spus: vec![SpuHealth { id: 5001, name: "main-0".into(), online: true, replicas: None }],
         partitions: 3,
         storage_bytes: 99,
         ..Health::default()

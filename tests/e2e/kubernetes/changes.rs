@@ -58,14 +58,14 @@ async fn a_paused_cluster_keeps_its_data_and_its_certificates() -> anyhow::Resul
     let load = Load::start(&tenant, "kept", 1).await?;
     let path = format!("/api/v1/clusters/{}", tenant.cluster.id);
     let pause = Ask::new(Method::POST, &format!("{path}/pause")).json(&json!({}));
-    tenant.person.api.ask(pause).await?.expect(200)?;
+    tenant.person.api.ask(pause).await?.expect(202)?;
     until_pods(fleet, &tenant, &[]).await?;
     assert_eq!(
         fleet.objects(&Fleet::namespace(&tenant.cluster.id), "persistentvolumeclaims").await?.len(),
         2
     );
     let resume = Ask::new(Method::POST, &format!("{path}/resume")).json(&json!({}));
-    tenant.person.api.ask(resume).await?.expect(200)?;
+    tenant.person.api.ask(resume).await?.expect(202)?;
     tenant.person.running(&tenant.cluster.id).await?;
     load.wait_for_more(200).await?;
     // The profile from before the pause is still good.
@@ -81,6 +81,10 @@ async fn a_deleted_cluster_leaves_no_object_and_no_volume() -> anyhow::Result<()
     let namespace = Fleet::namespace(&tenant.cluster.id);
     let path = format!("/api/v1/clusters/{}", tenant.cluster.id);
     tenant.person.api.delete(&path).await?.expect(202)?;
+    until_pods(fleet, &tenant, &[]).await?;
+    // The days of grace are over.
+    let over = format!("UPDATE clusters SET purge_after = now() WHERE id = '{}'", tenant.cluster.id);
+    fleet.sql(&over).await?;
     fleet
         .until("the namespace is gone", async || {
             Ok(fleet.object("", "namespace", &namespace).await?.is_none().then_some(()))

@@ -1,10 +1,12 @@
 use e2e::fleet::{Fleet, ready_pods};
+use e2e::person::Person;
 use e2e::stream::whole_flow;
+use e2e::tenant::Tenant;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_person_signs_up_and_owns_pods_in_a_namespace_of_their_own() -> anyhow::Result<()> {
     let fleet = Fleet::shared()?;
-    let tenant = fleet.tenant().await?;
+    let tenant = Tenant::with_cluster(Person::sign_up_in(fleet.visitor()).await?, "quince", 1).await?;
     whole_flow(&tenant, "hello").await?;
     let namespace = Fleet::namespace(&tenant.cluster.id);
     assert_eq!(ready_pods(&fleet.objects(&namespace, "pods").await?), ["main-0", "sc-0"]);
