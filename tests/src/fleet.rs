@@ -7,8 +7,10 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
+use base64::Engine;
 use serde::Deserialize;
 use serde_json::Value;
+use tokio::io::AsyncWriteExt;
 
 use crate::guard::Guard;
 use crate::person::Person;
@@ -120,15 +122,26 @@ impl Fleet {
 
     /// Runs kubectl as the operator and returns what it printed.
     pub async fn kubectl(&self, arguments: &[&str]) -> anyhow::Result<String> {
-        let output = tokio::process::Command::new(&self.kubectl)
+        self.kubectl_with(arguments, Vec::new()).await
+    }
+
+    /// The same with something on its standard input.
+    async fn kubectl_with(&self, arguments: &[&str], input: Vec<u8>) -> anyhow::Result<String> {
+        let mut child = tokio::process::Command::new(&self.kubectl)
             .arg("--kubeconfig")
             .arg(&self.ready.kubeconfig)
             .arg("--request-timeout=20s")
             .args(arguments)
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .kill_on_drop(true)
-            .output()
-            .await?;
+            .spawn()?;
+        let mut stdin = child.stdin.take().context("a piped standard input")?;
+        // What kubectl does not read is not missed.
+        let _ = stdin.write_all(&input).await;
+        drop(stdin);
+        let output = child.wait_with_output().await?;
         if !output.status.success() {
             bail!("kubectl {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr));
         }
@@ -137,24 +150,18 @@ impl Fleet {
 
     /// A statement as the database's owner, for what no person can do. Returns what it printed.
     pub async fn sql(&self, statement: &str) -> anyhow::Result<String> {
-        let command = "read -r PGPASSWORD </run/secrets/database/password || :; export PGPASSWORD; \
+        let secret =
+            self.object("fluvio-cloud", "secret", "database-owner").await?.context("its password")?;
+        let encoded = secret["data"]["password"].as_str().context("its password")?;
+        let password = base64::engine::general_purpose::STANDARD.decode(encoded)?;
+        let command = "read -r PGPASSWORD || :; export PGPASSWORD; \
                        exec psql --quiet --no-align --tuples-only --set ON_ERROR_STOP=1 \
                        --host /run/postgresql --username cloud_owner --dbname cloud --command \"$1\"";
-        self.kubectl(&[
-            "exec",
-            "--namespace",
-            "fluvio-cloud",
-            "--container",
-            "postgres",
-            "postgres-0",
-            "--",
-            "sh",
-            "-c",
-            command,
-            "sh",
-            statement,
-        ])
-        .await
+        let pod = ["--namespace", "fluvio-cloud", "--container", "postgres", "postgres-0"];
+        let mut arguments = vec!["exec", "--stdin"];
+        arguments.extend(pod);
+        arguments.extend(["--", "sh", "-c", command, "sh", statement]);
+        self.kubectl_with(&arguments, password).await
     }
 
     /// One object, or `None` when there is none of that name.

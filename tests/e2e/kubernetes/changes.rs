@@ -44,8 +44,14 @@ async fn spus_are_added_and_removed_under_load() -> anyhow::Result<()> {
         .await?;
     admin.delete::<TopicSpec>("spread".to_string()).await?;
     until_pods(fleet, &tenant, &["main-0", "sc-0"]).await?;
-    let claims = fleet.objects(&Fleet::namespace(&tenant.cluster.id), "persistentvolumeclaims").await?;
-    assert_eq!(claims.len(), 2, "the volumes of removed SPUs are gone");
+    fleet
+        .until("the volumes of removed SPUs are gone", async || {
+            let namespace = Fleet::namespace(&tenant.cluster.id);
+            let claims = fleet.objects(&namespace, "persistentvolumeclaims").await?;
+            anyhow::ensure!(claims.len() == 2, "{} are there", claims.len());
+            Ok(Some(()))
+        })
+        .await?;
     works_again(&tenant, "small-again").await?;
     println!("{} acknowledged records are there", load.verify(&tenant).await?);
     Ok(())

@@ -55,7 +55,7 @@ async fn every_edit_of_an_owned_object_is_undone() -> anyhow::Result<()> {
         ("statefulset", "main", r#"{"spec":{"replicas":3}}"#, "/spec/replicas"),
         ("service", "sc", r#"{"spec":{"selector":{"app":"stranger"}}}"#, "/spec/selector"),
         ("configmap", "config", r#"{"data":{"sc.toml":"nonsense"}}"#, "/data/sc.toml"),
-        ("networkpolicy", "default-deny", r#"{"spec":{"ingress":[{}]}}"#, "/spec"),
+        ("networkpolicy", "nothing-else", r#"{"spec":{"ingress":[{}]}}"#, "/spec"),
     ] {
         let before = fleet.object(&namespace, kind, name).await?.expect(kind);
         let right = before.pointer(path).cloned();
