@@ -91,6 +91,7 @@ async fn a_portal_speaks_tls_itself_and_takes_its_renewed_certificate_without_a_
     let password = format!("{}\n", tenant.person.password);
     let refused = tenant.fluvio_with(&login, password.as_bytes()).await?;
     assert_eq!(refused.code, Some(1), "{}", refused.text());
+    assert!(refused.stderr.contains("--ca-file"), "{}", refused.stderr);
     let authority_file = file("ca.pem");
     let trusting = [&login[..], &["--ca-file", &authority_file]].concat();
     tenant.fluvio_with(&trusting, password.as_bytes()).await?.succeed()?;

@@ -122,6 +122,27 @@ async fn guesses_are_counted_over_all_portals() -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_guesses_that_come_at_once_at_both_portals_no_more_pass_than_at_one() -> anyhow::Result<()> {
+    let cloud = Cloud::shared()?;
+    let other = Replica::start(cloud, "replica-at-once", |_| {})?;
+    let person = Person::sign_up(cloud).await?;
+    let body = json!({ "email": person.email, "password": "not the password" });
+    let mut here = Visitor::at(&cloud.portal());
+    let guesses =
+        |visitor: &Visitor| -> Vec<Visitor> { (0..20).map(|_| visitor.with_token("none")).collect() };
+    let mut all = guesses(&here);
+    here.base = other.url();
+    all.extend(guesses(&here));
+    let asked = all.iter().map(|visitor| visitor.post_json("/api/v1/login", &body));
+    let answers = futures_util::future::try_join_all(asked).await?;
+    let count = |status: u16| answers.iter().filter(|answer| answer.status.as_u16() == status).count();
+    assert_eq!(count(401) + count(429), 40, "nothing else is answered");
+    // One more each twenty seconds, on a machine that takes so long.
+    assert!((10..=12).contains(&count(401)), "{} passed, ten may", count(401));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_portal_without_its_database_lives_and_is_not_ready_and_counts_alone() -> anyhow::Result<()> {
     let cloud = Cloud::shared()?;
     let url_file = cloud.state().join("replica-away.database-url");

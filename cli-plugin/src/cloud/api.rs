@@ -37,6 +37,14 @@ pub enum ApiError {
         /// The connection's own words.
         why: String,
     },
+    /// Who answers there cannot prove to be the portal.
+    #[error("{remote} shows a certificate that this machine does not trust: {why}")]
+    Untrusted {
+        /// The portal.
+        remote: String,
+        /// The check's own words.
+        why: String,
+    },
     /// What came back is not a portal's answer.
     #[error("{remote} answered, but not as a Fluvio Cloud portal does: {why}")]
     Foreign {
@@ -81,6 +89,10 @@ impl From<ApiError> for Failure {
             ApiError::Unreachable { .. } => {
                 Some("check the address, the network and that the portal runs".to_owned())
             }
+            ApiError::Untrusted { .. } => Some(
+                "if the portal has a certificate authority of its own: fluvio cloud login --ca-file FILE"
+                    .to_owned(),
+            ),
             ApiError::Foreign { .. } => Some("check the address given with --remote".to_owned()),
         };
         let failure = Self::failed(what);
@@ -170,7 +182,12 @@ impl Api {
     }
 
     fn unreachable(&self, error: &ureq::Error) -> ApiError {
-        ApiError::Unreachable { remote: self.remote.to_string(), why: error.to_string() }
+        let (remote, why) = (self.remote.to_string(), error.to_string());
+        // The check's verdict arrives as an I/O error of the handshake; rustls begins each with these words.
+        match why.find("invalid peer certificate") {
+            Some(at) => ApiError::Untrusted { remote, why: why[at..].to_owned() },
+            None => ApiError::Unreachable { remote, why },
+        }
     }
 
     fn foreign(&self, why: String) -> ApiError {
