@@ -48,7 +48,7 @@ impl Region {
              public_host = '127.0.0.1'\npublic_port = 9443\ngateway_probe = false\n\
              {}[kubernetes]\nkubeconfig_file = '{}'\nimage = '{}'\n\
              gateway_namespace = 'fluvio-cloud'\ngateway_labels = {{ 'app.kubernetes.io/component' = 'gateway' }}\n\
-             provisioner_namespace = 'fluvio-cloud'\n",
+             provisioner_namespace = 'fluvio-cloud'\nsecrets_seconds = 10\n",
             database.display(),
             site.metrics.map(|address| format!("metrics_listen = '{address}'\n")).unwrap_or_default(),
             site.kubeconfig.display(),
