@@ -10,9 +10,10 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::live::{self, Live, Watched};
+use super::live::{self, Live, NamespaceFacts, Watched};
 use super::mind::Mind;
 use super::objects::{Shape, Site};
+use super::rolls::Rolls;
 use crate::store::Lease;
 use crate::store::fleet::Row;
 
@@ -32,6 +33,8 @@ struct Ward {
     /// Something happened during the pass.
     again: bool,
     queued: bool,
+    /// It had a turn.
+    begun: bool,
     due: Option<Instant>,
     /// When something was last heard of its live objects.
     heard: Option<Instant>,
@@ -72,10 +75,14 @@ pub struct View {
 #[derive(Default)]
 struct Inner {
     wards: HashMap<Uuid, Ward>,
+    /// Clusters that were begun, or were whole once.
     ready: VecDeque<Uuid>,
+    /// Clusters that nothing was done for yet: one after the other is better than all at once and none for long.
+    new: VecDeque<Uuid>,
     timers: BTreeSet<(Instant, Uuid)>,
     /// Requests for certificates that the signer has not answered yet, and whose they are.
     asked: HashMap<Uuid, Uuid>,
+    rolls: Rolls,
     /// Round of each watch, and whether its first whole look is done.
     rounds: BTreeMap<Watched, (u32, bool)>,
 }
@@ -193,7 +200,7 @@ impl Fleet {
     pub fn counts(&self) -> (usize, usize, usize) {
         let inner = self.inner();
         let held = inner.wards.values().filter(|ward| ward.lease.is_some()).count();
-        (inner.wards.len(), held, inner.ready.len())
+        (inner.wards.len(), held, inner.ready.len() + inner.new.len())
     }
 
     // ── Turns ────────────────────────────────────────────────────────────────────────────────────────────
@@ -209,7 +216,12 @@ impl Fleet {
             ward.again = true;
         } else if !ward.queued && ward.lease.is_some() {
             ward.queued = true;
-            inner.ready.push_back(cluster);
+            let begun = ward.begun || ward.live.namespace() != NamespaceFacts::Absent;
+            if begun {
+                inner.ready.push_back(cluster)
+            } else {
+                inner.new.push_back(cluster)
+            }
             self.turn.notify_one();
         }
     }
@@ -225,11 +237,11 @@ impl Fleet {
             }
             self.queue(&mut inner, cluster);
         }
-        while let Some(cluster) = inner.ready.pop_front() {
+        while let Some(cluster) = inner.ready.pop_front().or_else(|| inner.new.pop_front()) {
             let Some(ward) = inner.wards.get_mut(&cluster) else { continue };
             ward.queued = false;
             let Some((lease, mind)) = ward.lease.zip(ward.mind.take()) else { continue };
-            ward.busy = true;
+            (ward.busy, ward.begun) = (true, true);
             ward.again = false;
             if let Some(due) = ward.due.take() {
                 inner.timers.remove(&(due, cluster));
@@ -239,18 +251,21 @@ impl Fleet {
         Err(inner.timers.first().map(|(due, _)| *due))
     }
 
+    fn free_roll(&self, inner: &mut Inner, cluster: Uuid) {
+        if let Some(next) = inner.rolls.leave(cluster) {
+            self.queue(inner, next);
+        }
+    }
+
     /// A pass is over; the cluster's next turn is then, or earlier if something happens.
     pub fn done(&self, cluster: Uuid, lease: Lease, mind: Option<Box<Mind>>, next: Instant) {
         let mut inner = self.inner();
         let Some(ward) = inner.wards.get_mut(&cluster) else { return };
         ward.busy = false;
         // A lease that was lost and taken again in between has another token: the next pass starts afresh.
-        if ward.lease != Some(lease) {
+        let Some(mind) = mind.filter(|_| ward.lease == Some(lease)) else {
             ward.lease = None;
-            return;
-        }
-        let Some(mind) = mind else {
-            ward.lease = None;
+            self.free_roll(&mut inner, cluster);
             return;
         };
         ward.mind = Some(mind);
@@ -295,6 +310,16 @@ impl Fleet {
         if let Some(ward) = self.inner().wards.get_mut(&cluster) {
             ward.shrunk = Some(spus);
         }
+    }
+
+    /// Whether a cluster whose servers are to be renewed may begin or go on.
+    pub fn enter_roll(&self, cluster: Uuid) -> bool {
+        self.inner().rolls.enter(cluster, self.site.config.rolls)
+    }
+
+    /// The servers of a cluster are renewed, or need not be: it makes room for another.
+    pub fn leave_roll(&self, cluster: Uuid) {
+        self.free_roll(&mut self.inner(), cluster);
     }
 
     // ── Live objects ─────────────────────────────────────────────────────────────────────────────────────

@@ -4,6 +4,7 @@
 //!
 //! The watches fill it, and so do the answers to our own writes, whichever comes first.
 
+mod names;
 mod read;
 
 use std::net::IpAddr;
@@ -14,7 +15,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::covers::{covers, fingerprint};
-use super::names;
+use super::names::cluster_of;
 use super::objects::{self, Kind, Ref, Shape, Site};
 
 /// What is watched.
@@ -265,6 +266,7 @@ impl Live {
                     self.take_facts(watched, object, name, uid, version, round) || changed
                 }
                 None => {
+                    self.entries.reserve_exact(1);
                     self.entries.push(Entry { kind, name: Arc::clone(&name), uid, version, covered, round });
                     self.take_facts(watched, object, name, uid, version, round);
                     true
@@ -376,6 +378,7 @@ fn keep<T: PartialEq>(all: &mut Vec<Named<T>>, new: Named<T>) -> bool {
             changed
         }
         None => {
+            all.reserve_exact(1);
             all.push(new);
             true
         }
@@ -391,9 +394,9 @@ fn forget<T>(all: &mut Vec<Named<T>>, gone: impl Fn(Known<'_>) -> bool) -> bool 
 /// The cluster that an object belongs to.
 pub fn owner(watched: Watched, object: &DynamicObject) -> Option<Uuid> {
     match watched {
-        Watched::Written(Kind::Namespace) => names::cluster_of(object.metadata.name.as_deref()?),
-        Watched::Volume => names::cluster_of(read::claimed_from(&object.data)?),
-        _ => names::cluster_of(object.metadata.namespace.as_deref()?),
+        Watched::Written(Kind::Namespace) => cluster_of(object.metadata.name.as_deref()?),
+        Watched::Volume => cluster_of(read::claimed_from(&object.data)?),
+        _ => cluster_of(object.metadata.namespace.as_deref()?),
     }
 }
 

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::kubernetes::names;
 use crate::kubernetes::objects::tests::{cases, shape, site};
 
 const SERVICE: Watched = Watched::Written(Kind::Service);
