@@ -21,6 +21,8 @@ use tokio_rustls::TlsConnector;
 
 /// A running SC answers in milliseconds; a push waits for its disk.
 const TIMEOUT: Duration = Duration::from_secs(3);
+/// A server that is there takes a connection in less than a millisecond; who waits for one that is not, waits in vain.
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(700);
 /// An answer is a small document; a tenant's process may try to send more.
 const MAX_ANSWER: usize = 256 * 1024;
 
@@ -186,7 +188,8 @@ impl Control<'_> {
                     let refused = |error: &dyn std::fmt::Display| ControlError::Refused(error.to_string());
                     let tls = identity.tls().map_err(|error| refused(&error))?;
                     let name = ServerName::try_from((*name).to_owned()).map_err(|error| refused(&error))?;
-                    let stream = TcpStream::connect(address).await.map_err(away)?;
+                    let stream = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await;
+                    let stream = stream.map_err(away)?.map_err(away)?;
                     // A small request and a small answer: waiting to send more at once only costs time.
                     stream.set_nodelay(true).map_err(away)?;
                     exchange(tls.connect(name, stream).await.map_err(away)?, request, body).await

@@ -4,7 +4,10 @@
 //! decide ([`plan`], pure), apply, and record what is ([`status`], pure). A notification says only "look
 //! again"; every loop also looks on a timer, does the same work each time, and may be killed anywhere.
 //!
-//! Three kinds of tasks: one [`director`] reads the database and holds the leases; a [`keeper`] per cluster
+//! Two runtimes. `process` is [`director`], [`keeper`], [`plan`] and [`process`] with what they keep on the disk;
+//! [`kubernetes`] has all of that anew for pods, and shares the rows, the settings, the status and the probe.
+//!
+//! Of `process` three kinds of tasks: one [`director`] reads the database and holds the leases; a [`keeper`] per cluster
 //! works on that cluster alone; a [supervisor](process) per cluster keeps its processes running, and knows
 //! nothing of the database.
 

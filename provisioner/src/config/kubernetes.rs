@@ -59,9 +59,12 @@ pub struct KubernetesConfig {
     /// How often a cluster's Secrets are looked at.
     #[serde(default = "default_secrets_seconds")]
     pub secrets_seconds: u64,
-    /// Clusters that are worked on at the same time.
+    /// Requests to the API server at the same time.
     #[serde(default = "default_workers")]
     pub workers: usize,
+    /// Clusters whose servers are renewed at the same time.
+    #[serde(default = "default_rolls")]
+    pub rolls: usize,
 }
 
 fn default_image_pull_policy() -> String {
@@ -104,6 +107,10 @@ fn default_workers() -> usize {
     32
 }
 
+fn default_rolls() -> usize {
+    10
+}
+
 /// Longest zone: it is the name of a StatefulSet, whose pods carry it and 11 more bytes in a label.
 const MAX_ZONE: usize = 40;
 
@@ -133,6 +140,7 @@ impl KubernetesConfig {
             ("health_seconds", self.health_seconds),
             ("secrets_seconds", self.secrets_seconds),
             ("workers", self.workers as u64),
+            ("rolls", self.rolls as u64),
         ] {
             ensure!(value > 0, "kubernetes.{name} must be positive");
         }

@@ -12,6 +12,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::{DynamicObject, PartialObjectMeta};
 use kube::{Api, Client, Config};
 use serde_json::Value;
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use super::live::Watched;
@@ -79,6 +80,8 @@ fn chain(error: &dyn std::error::Error) -> String {
 pub struct Server {
     client: Client,
     counters: Arc<Counters>,
+    /// Requests at the same time, watches not counted.
+    places: Arc<Semaphore>,
 }
 
 impl Server {
@@ -92,7 +95,8 @@ impl Server {
             None => Config::incluster()?,
         };
         access.connect_timeout = Some(Duration::from_secs(5));
-        Ok(Self { client: Client::try_from(access)?, counters })
+        let places = Arc::new(Semaphore::new(config.workers));
+        Ok(Self { client: Client::try_from(access)?, counters, places })
     }
 
     /// For watches.
@@ -116,6 +120,7 @@ impl Server {
         verb: Verb,
         request: impl Future<Output = Result<T, kube::Error>>,
     ) -> Result<T, ApiError> {
+        let _place = self.places.acquire().await.map_err(|closed| ApiError::Away(closed.to_string()))?;
         self.counters.call(verb);
         let answer = tokio::time::timeout(TIMEOUT, request).await;
         answer.map_err(|_| ApiError::Away(format!("nothing within {TIMEOUT:?}")))?.map_err(ApiError::from)

@@ -46,9 +46,10 @@ pub fn gather(site: &Site, view: &View, mind: &Mind, lifetime: Duration, now: Of
         sets: sets.into_iter().map(|object| set_state(live, matched(&object), object)).collect(),
         shrinking: live.sets().any(shrinking),
         at_rest: live.at_rest(),
+        may_roll: true,
         identities: identities(mind, lifetime, now),
         addresses: addresses(site, view),
-        backends: mind.backends.clone(),
+        backends: mind.backends.iter().cloned().collect(),
         spus: shape.spus,
         sc_up: live.pod("sc-0").is_some_and(|pod| pod.started && !pod.ending) && live.address("sc").is_some(),
         in_force: content(view, mind)
@@ -84,8 +85,7 @@ fn set_state(live: &Live, matched: bool, object: Ref) -> SetState {
 fn identities(mind: &Mind, lifetime: Duration, now: OffsetDateTime) -> Identities {
     let keys = &mind.keys;
     let asked = keys.request.as_ref();
-    let good =
-        |purpose: &Use| keys.held.get(purpose).is_some_and(|held| !is_old(held.not_after, lifetime, now));
+    let good = |purpose: &Use| keys.held(*purpose).is_some_and(|held| !is_old(held.not_after, lifetime, now));
     Identities {
         known: keys.looked.is_some(),
         // One request at a time: a crash leaves one Secret with new keys, and no key is asked for twice.
@@ -95,7 +95,7 @@ fn identities(mind: &Mind, lifetime: Duration, now: OffsetDateTime) -> Identitie
         },
         asked: asked.is_some(),
         answered: asked.is_some_and(|request| request.answered),
-        complete: Use::IDENTITIES.iter().all(|purpose| keys.held.contains_key(purpose)),
+        complete: Use::IDENTITIES.iter().all(|purpose| keys.held(*purpose).is_some()),
         outdated: keys.outdated.clone(),
     }
 }

@@ -1,6 +1,5 @@
 //! What is remembered of a cluster from one pass to the next, and what it takes to talk to it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use time::OffsetDateTime;
@@ -17,7 +16,7 @@ pub struct Mind {
     /// As the database has it, since only the holder of the lease writes it.
     pub status: Status,
     /// As the database has them.
-    pub backends: BTreeMap<String, String>,
+    pub backends: Vec<(String, String)>,
     /// The cluster's Secrets.
     pub keys: Keys,
     /// Added to the wanted generation to give the settings' own, which grows with every change of what is
@@ -37,6 +36,10 @@ pub struct Mind {
     pub unsettled: Option<Instant>,
     /// When its objects were last looked at past the watches, since then.
     pub looked_again: Option<Instant>,
+    /// When something was last heard of its objects, as of the last pass.
+    pub heard: Option<Instant>,
+    /// Passes in a row in which nothing was done, and before which nothing was heard.
+    pub idle: u32,
     /// When this provisioner took it up.
     pub since: Instant,
 }
@@ -48,7 +51,7 @@ impl Mind {
             // A cluster that was ready once was proven; its addresses never change.
             proven: taken.status.ready || !gateway_probe,
             status: taken.status.clone(),
-            backends: taken.backends.clone(),
+            backends: taken.backends.clone().into_iter().collect(),
             keys: Keys::default(),
             offset: None,
             pushed: None,
@@ -57,6 +60,8 @@ impl Mind {
             trouble: None,
             unsettled: None,
             looked_again: None,
+            heard: None,
+            idle: 0,
             since: Instant::now(),
         }
     }
@@ -112,7 +117,7 @@ pub struct Keys {
     /// When the Secrets were looked at.
     pub looked: Option<Instant>,
     /// The newest identity of each use.
-    pub held: BTreeMap<Use, Held>,
+    held: [Option<Held>; Use::IDENTITIES.len()],
     /// Certificates that are asked for.
     pub request: Option<Request>,
     /// Secrets that were followed by others.
@@ -122,31 +127,40 @@ pub struct Keys {
 }
 
 impl Keys {
+    /// The identity of a use.
+    pub fn held(&self, purpose: Use) -> Option<&Held> {
+        self.held[place(purpose)?].as_ref()
+    }
+
     /// The Secret of a use.
     pub fn secret(&self, purpose: Use) -> Option<&Arc<str>> {
-        self.held.get(&purpose).map(|held| &held.secret)
+        self.held(purpose).map(|held| &held.secret)
     }
 
     /// Takes in an identity: the one that ends last is the one in use.
     pub fn hold(&mut self, purpose: Use, held: Held) {
-        let Some(known) = self.held.get(&purpose) else {
-            self.held.insert(purpose, held);
-            return;
-        };
-        if known.secret == held.secret {
+        let Some(place) = place(purpose).map(|place| &mut self.held[place]) else { return };
+        if place.as_ref().is_some_and(|known| known.secret == held.secret) {
             return;
         }
-        let older = if known.not_after < held.not_after {
-            self.held.insert(purpose, held).map(|older| older.secret)
-        } else {
-            Some(held.secret)
-        };
-        let older = older.map(|older| (purpose, older)).filter(|older| !self.outdated.contains(older));
+        let newer = place.as_ref().is_none_or(|known| known.not_after < held.not_after);
+        let older = if newer { place.replace(held) } else { Some(held) };
+        let older = older.map(|older| (purpose, older.secret)).filter(|older| !self.outdated.contains(older));
         self.outdated.extend(older);
-        if purpose == Use::Control {
+        if newer && purpose == Use::Control {
             self.control = None;
         }
     }
+
+    /// The Secret of a use holds nothing good: there will be another.
+    pub fn spoilt(&mut self, purpose: Use) {
+        let held = place(purpose).and_then(|place| self.held[place].take());
+        self.outdated.extend(held.map(|held| (purpose, held.secret)));
+    }
+}
+
+fn place(purpose: Use) -> Option<usize> {
+    Use::IDENTITIES.iter().position(|known| *known == purpose)
 }
 
 #[cfg(test)]

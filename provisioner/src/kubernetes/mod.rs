@@ -22,6 +22,7 @@ pub mod objects;
 pub mod pass;
 pub mod plan;
 pub mod render;
+mod rolls;
 pub mod status;
 pub mod sweep;
 mod turns;

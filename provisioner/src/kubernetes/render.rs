@@ -1,12 +1,12 @@
-//! Prints all objects of an imaginary tenant, for schema checks and for people who want to see them.
+//! Prints all objects of an imaginary tenant but its Secrets, which are made with their keys: for schema checks and
+//! for people who want to see them.
 
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use serde_json::Value;
-use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::objects::secrets::{self, Identity, Use};
+use super::objects::secrets::{Use, content_name};
 use super::objects::{self, Shape, Site};
 use crate::config::{Config, Runtime};
 use crate::store::Plan;
@@ -29,9 +29,12 @@ pub struct RenderArguments {
     /// With its servers at rest.
     #[arg(long)]
     pub paused: bool,
+    /// The cluster's id; an imaginary one without it.
+    #[arg(long)]
+    pub cluster: Option<Uuid>,
     /// The form.
     #[arg(long, value_enum, default_value_t = Form::Yaml)]
-    pub form: Form,
+    pub output: Form,
 }
 
 /// A form to print in.
@@ -57,8 +60,17 @@ pub fn render(arguments: &RenderArguments) -> anyhow::Result<String> {
     let plan =
         plan.with_context(|| format!("there is no plan {:?}: small, medium, large", arguments.plan))?;
     let site = Site { region: config.region, config: *kubernetes };
-    let documents = imaginary(&site, plan, arguments.spus, !arguments.paused)?;
-    match arguments.form {
+    let shape = Shape {
+        cluster: arguments.cluster.unwrap_or(Uuid::from_u128(1)),
+        tenant: Uuid::from_u128(2),
+        domain: "imaginary.fluvio.example".into(),
+        plan,
+        spus: arguments.spus,
+        runs: !arguments.paused,
+        internal: Some(content_name(Use::Internal.as_str(), [])),
+    };
+    let documents = documents(&site, &shape)?;
+    match arguments.output {
         Form::Json => {
             let list = serde_json::json!({ "apiVersion": "v1", "kind": "List", "items": documents });
             Ok(serde_json::to_string_pretty(&list)? + "\n")
@@ -70,50 +82,28 @@ pub fn render(arguments: &RenderArguments) -> anyhow::Result<String> {
     }
 }
 
-fn imaginary(site: &Site, plan: Plan, spus: u8, runs: bool) -> anyhow::Result<Vec<Value>> {
-    let mut shape = Shape {
-        cluster: Uuid::from_u128(0x1),
-        tenant: Uuid::from_u128(0x2),
-        domain: "imaginary.fluvio.example".into(),
-        plan,
-        spus,
-        runs,
-        internal: None,
+fn documents(site: &Site, shape: &Shape) -> anyhow::Result<Vec<Value>> {
+    let build = |object: &objects::Ref| {
+        objects::build(site, shape, object).with_context(|| format!("{object:?} cannot be built"))
     };
-    let identity = Identity { certificate: "certificate\n", key: "key\n", ca: "CA\n" };
-    let mut keys = Vec::new();
-    for purpose in Use::IDENTITIES {
-        let secret = secrets::identity(site, &shape, purpose, &identity, OffsetDateTime::UNIX_EPOCH);
-        if purpose == Use::Internal {
-            shape.internal.clone_from(&secret.metadata.name);
-        }
-        keys.push(serde_json::to_value(secret)?);
-    }
-    let refs = objects::all(site, &shape);
-    // The Secrets in the place where they are made: before the pods that mount them.
-    let (sets, others): (Vec<_>, Vec<_>) =
-        refs.iter().partition(|object| object.kind == objects::Kind::StatefulSet);
-    let build = |object: &&objects::Ref| {
-        objects::build(site, &shape, object).with_context(|| format!("{object:?} cannot be built"))
-    };
-    let mut documents = others.iter().map(build).collect::<anyhow::Result<Vec<_>>>()?;
-    documents.extend(keys);
-    documents.extend(sets.iter().map(build).collect::<anyhow::Result<Vec<_>>>()?);
-    Ok(documents)
+    objects::all(site, shape).iter().map(build).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kubernetes::objects::tests::site;
+    use crate::kubernetes::objects::tests::{shape, site};
 
     #[test]
-    fn the_identity_comes_before_the_pods_that_mount_it() {
-        let documents = imaginary(&site(&["a", "b"]), Plan::Large, 3, true).unwrap();
-        let at = |kind: &str| documents.iter().position(|document| document["kind"] == kind).unwrap();
-        assert!(at("Namespace") < at("RoleBinding") && at("RoleBinding") < at("Secret"));
-        assert!(at("Secret") < at("StatefulSet"));
-        assert_eq!(documents.iter().filter(|document| document["kind"] == "StatefulSet").count(), 3);
-        assert_eq!(documents.iter().filter(|document| document["kind"] == "Service").count(), 5);
+    fn every_object_is_printed_in_the_order_of_writing() {
+        let shape = Shape { spus: 3, plan: Plan::Large, ..shape() };
+        let documents = documents(&site(&["a", "b"]), &shape).unwrap();
+        let kinds: Vec<&str> = documents.iter().filter_map(|document| document["kind"].as_str()).collect();
+        assert_eq!(kinds[..2], ["Namespace", "RoleBinding"]);
+        let count = |kind: &str| kinds.iter().filter(|known| **known == kind).count();
+        assert_eq!(
+            (count("StatefulSet"), count("Service"), count("NetworkPolicy"), count("Secret")),
+            (3, 5, 3, 0)
+        );
     }
 }

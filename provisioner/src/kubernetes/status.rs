@@ -70,6 +70,15 @@ fn describe_life(view: &View, facts: &Facts, was_ready: bool, trouble: Option<&T
         return (State::Degraded, format!("{online} of {all} SPUs are up; the others are being started"));
     }
     let on_the_way = if was_ready { State::Degraded } else { State::Creating };
+    let only_the_sc = || {
+        let trouble = view.live.pod("sc-0").is_some_and(|pod| pod.trouble.is_some());
+        let mut others = view.live.pods().filter(|(name, _)| *name != "sc-0").peekable();
+        !trouble && others.peek().is_some() && others.all(|(_, pod)| pod.ready && !pod.ending)
+    };
+    if was_ready && facts.identities.complete && facts.health.is_none() && only_the_sc() {
+        let reason = "Its SC is being started again; producing and consuming go on meanwhile";
+        return (State::Degraded, reason.into());
+    }
     if let Some((pod, trouble, _)) = pod_trouble(&view.live) {
         return describe_pod(pod, trouble, on_the_way);
     }

@@ -12,9 +12,13 @@ use super::watch::WATCHES;
 /// How long a missed wake-up can go unnoticed.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+/// Passes at the same time, for each request to the API server at the same time: some wait for an SC that does not
+/// answer, and hold up nobody.
+const PASSES_PER_WORKER: usize = 4;
+
 /// Gives turns for ever; to be dropped to end.
 pub async fn give(ground: Arc<Ground>) {
-    let most = ground.fleet.site().config.workers;
+    let most = ground.fleet.site().config.workers * PASSES_PER_WORKER;
     let mut passes = JoinSet::new();
     // Before everything was seen once, what is there would look as if it were missing.
     while !ground.fleet.is_synced(&WATCHES) {

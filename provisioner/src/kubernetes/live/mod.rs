@@ -4,18 +4,19 @@
 //!
 //! The watches fill it, and so do the answers to our own writes, whichever comes first.
 
+mod judge;
+mod names;
 mod read;
+
+pub use judge::{covers_object, judge, owner};
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use kube::core::DynamicObject;
-use serde_json::Value;
 use uuid::Uuid;
 
-use super::covers::{covers, fingerprint};
-use super::names;
-use super::objects::{self, Kind, Ref, Shape, Site};
+use super::objects::{Kind, Ref};
 
 /// What is watched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -265,6 +266,7 @@ impl Live {
                     self.take_facts(watched, object, name, uid, version, round) || changed
                 }
                 None => {
+                    self.entries.reserve_exact(1);
                     self.entries.push(Entry { kind, name: Arc::clone(&name), uid, version, covered, round });
                     self.take_facts(watched, object, name, uid, version, round);
                     true
@@ -376,6 +378,7 @@ fn keep<T: PartialEq>(all: &mut Vec<Named<T>>, new: Named<T>) -> bool {
             changed
         }
         None => {
+            all.reserve_exact(1);
             all.push(new);
             true
         }
@@ -386,46 +389,6 @@ fn forget<T>(all: &mut Vec<Named<T>>, gone: impl Fn(Known<'_>) -> bool) -> bool 
     let before = all.len();
     all.retain(|named| !gone(named.known()));
     before != all.len()
-}
-
-/// The cluster that an object belongs to.
-pub fn owner(watched: Watched, object: &DynamicObject) -> Option<Uuid> {
-    match watched {
-        Watched::Written(Kind::Namespace) => names::cluster_of(object.metadata.name.as_deref()?),
-        Watched::Volume => names::cluster_of(read::claimed_from(&object.data)?),
-        _ => names::cluster_of(object.metadata.namespace.as_deref()?),
-    }
-}
-
-/// The fingerprint of what a live object covers, as far as that is known; 0: of nothing.
-pub fn judge(site: &Site, shape: &Shape, kind: Kind, object: &DynamicObject) -> u64 {
-    let Some(name) = object.metadata.name.clone() else { return 0 };
-    let wanted = match kind {
-        // Which Secret the pods are to mount is known only after a look at the Secrets; until then, what
-        // they mount is taken for right.
-        Kind::StatefulSet if shape.internal.is_none() => {
-            let internal = read::set(object).internal.map(|name| name.to_string());
-            objects::build(site, &Shape { internal, ..shape.clone() }, &Ref { kind, name })
-        }
-        _ => objects::build(site, shape, &Ref { kind, name }),
-    };
-    wanted.filter(|wanted| covers_object(wanted, object)).map_or(0, |wanted| fingerprint(&wanted))
-}
-
-/// Whether a live object is as it is wanted.
-pub fn covers_object(wanted: &Value, live: &DynamicObject) -> bool {
-    let Some(wanted) = wanted.as_object() else { return false };
-    let metadata = wanted.get("metadata").cloned().unwrap_or_default();
-    let labels = serde_json::to_value(&live.metadata.labels).unwrap_or_default();
-    let annotations = serde_json::to_value(&live.metadata.annotations).unwrap_or_default();
-    let content =
-        wanted.iter().filter(|(key, _)| !["apiVersion", "kind", "metadata"].contains(&key.as_str()));
-    let content: serde_json::Map<String, Value> =
-        content.map(|(key, value)| (key.clone(), value.clone())).collect();
-    live.metadata.deletion_timestamp.is_none()
-        && covers(&metadata["labels"], &labels)
-        && covers(&metadata["annotations"], &annotations)
-        && covers(&Value::Object(content), &live.data)
 }
 
 #[cfg(test)]

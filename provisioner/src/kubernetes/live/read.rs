@@ -15,7 +15,11 @@ pub fn identity(object: &DynamicObject) -> Option<(Arc<str>, Uuid, u64)> {
     let metadata = &object.metadata;
     let uid = Uuid::try_parse(metadata.uid.as_deref()?).ok()?;
     let version = metadata.resource_version.as_deref().and_then(|version| version.parse().ok());
-    Some((metadata.name.as_deref()?.into(), uid, version.unwrap_or(0)))
+    let name = metadata.name.as_deref()?;
+    // A namespace or a volume has a name of its own.
+    let own = name.len() > 30 || metadata.namespace.is_none();
+    let name = if own { name.into() } else { super::names::shared(name) };
+    Some((name, uid, version.unwrap_or(0)))
 }
 
 /// SPUs that the cluster was given objects for.

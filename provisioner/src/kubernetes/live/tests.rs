@@ -1,10 +1,13 @@
 //! What the watches tell, in any order.
 
 use proptest::prelude::*;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
+use crate::kubernetes::covers::fingerprint;
+use crate::kubernetes::names;
 use crate::kubernetes::objects::tests::{cases, shape, site};
+use crate::kubernetes::objects::{self, Shape};
 
 const SERVICE: Watched = Watched::Written(Kind::Service);
 

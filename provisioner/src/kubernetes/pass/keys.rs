@@ -26,7 +26,8 @@ impl Pass<'_> {
             return Ok(());
         }
         let found = self.ground.server.list_secrets(&self.namespace()).await?;
-        let mut keys = Keys { looked: Some(Instant::now()), ..Keys::default() };
+        let mut keys = Keys::default();
+        keys.looked = Some(Instant::now());
         for secret in &found {
             take_in(&mut keys, secret);
         }

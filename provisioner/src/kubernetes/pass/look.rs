@@ -10,11 +10,19 @@ use crate::kubernetes::fleet::View;
 use crate::kubernetes::live::{NamespaceFacts, Watched};
 use crate::kubernetes::mind::Keys;
 use crate::kubernetes::objects::Kind;
-use crate::kubernetes::watch::WATCHES;
 
 /// A cluster that is not as it is wanted, and of which nothing was heard for so long, is looked at past the
 /// watches.
-const TRUST: Duration = Duration::from_secs(8);
+const TRUST: Duration = Duration::from_secs(20);
+
+/// What the way of a cluster depends on. What only its own writes change is known by their answers.
+const AWAITED: [Watched; 5] = [
+    Watched::Written(Kind::Namespace),
+    Watched::Written(Kind::ResourceQuota),
+    Watched::Written(Kind::StatefulSet),
+    Watched::Pod,
+    Watched::Volume,
+];
 
 impl Pass<'_> {
     /// Looks at what no watch tells: Secrets, answers of the signer, and the cluster's own word.
@@ -53,7 +61,7 @@ impl Pass<'_> {
         self.mind.looked_again = Some(Instant::now());
         debug!(cluster = %self.cluster, "looking past the watches");
         let (server, fleet, namespace) = (&self.ground.server, &self.ground.fleet, self.namespace());
-        for watched in WATCHES {
+        for watched in AWAITED {
             match watched {
                 Watched::Written(Kind::Namespace) => {
                     let found = server.get(watched, "", &namespace).await?;

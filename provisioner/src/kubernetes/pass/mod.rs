@@ -148,9 +148,10 @@ impl Pass<'_> {
         let until_purge = view.row.purge_after.map(|end| end - OffsetDateTime::now_utc());
         Ok(pace::pause(&pace::Situation {
             away,
-            waited: self.mind.unsettled.map(|since| since.elapsed()),
+            settled,
             troubles: self.mind.trouble.as_ref().map_or(0, |trouble| trouble.times),
-            servers_answer: facts.sc_up && !view.row.wanted.rests(),
+            idle: self.mind.idle,
+            was_ready: self.mind.status.ready,
             until_purge: until_purge.map(|left| left.try_into().unwrap_or(Duration::ZERO)),
             health_every: Duration::from_secs(self.ground.fleet.site().config.health_seconds),
         }))
@@ -161,19 +162,34 @@ impl Pass<'_> {
         for _ in 0..12 {
             let Some(mut view) = self.ground.fleet.view(self.cluster) else { return Err(StepError::Gone) };
             self.refresh_purge(&mut view);
+            self.note_heard(&view);
             self.look_again_when_due(&view).await?;
             self.look(&view).await?;
             let Some(mut view) = self.ground.fleet.view(self.cluster) else { return Err(StepError::Gone) };
             self.refresh_purge(&mut view);
-            let steps = plan(&view.row.wanted, &self.gather(&view));
+            let mut facts = self.gather(&view);
+            let rests = view.row.wanted.rests();
+            if facts.wants_roll() && !rests {
+                facts.may_roll = self.ground.fleet.enter_roll(self.cluster);
+            } else if facts.rolled() || rests {
+                self.ground.fleet.leave_roll(self.cluster);
+            }
+            let steps = plan(&view.row.wanted, &facts);
             if steps.is_empty() {
                 return Ok(true);
             }
             for step in steps {
                 self.apply(step, &view).await?;
+                self.mind.idle = 0;
             }
         }
         Ok(false)
+    }
+
+    /// A pass after something was heard is no idle one.
+    fn note_heard(&mut self, view: &View) {
+        let heard = std::mem::replace(&mut self.mind.heard, view.heard) != view.heard;
+        self.mind.idle = if heard { 0 } else { self.mind.idle.saturating_add(1) };
     }
 
     /// The row says when its data may go; the database says again whether that is now.
@@ -196,7 +212,7 @@ impl Pass<'_> {
             Step::Forget(secrets) => self.forget(secrets).await,
             Step::Publish(backends) => {
                 store::publish_backends(pool, self.lease, self.cluster, &backends).await?;
-                self.mind.backends = backends;
+                self.mind.backends = backends.into_iter().collect();
                 Ok(())
             }
             Step::Push => self.push(view).await,

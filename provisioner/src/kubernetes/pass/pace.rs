@@ -15,38 +15,34 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Situation {
     /// The API server is away.
     pub away: bool,
-    /// Since when the cluster is not as it is wanted.
-    pub waited: Option<Duration>,
+    /// The cluster is as it is wanted.
+    pub settled: bool,
     /// Troubles in a row.
     pub troubles: u32,
-    /// What is waited for is told by the servers, which nobody watches; else by the API server, which is watched.
-    pub servers_answer: bool,
+    /// Passes in a row in which nothing was done, and before which nothing was heard.
+    pub idle: u32,
+    /// Somebody could use it once.
+    pub was_ready: bool,
     /// Until the data may go.
     pub until_purge: Option<Duration>,
     /// How often a cluster that runs is asked.
     pub health_every: Duration,
 }
 
-/// The pause before the next pass.
+/// The pause before the next pass. Nearly everything that is waited for is heard of; what is not (a server that
+/// begins to listen, a right that becomes known, a route) comes soon, or not for long.
 pub fn pause(situation: &Situation) -> Duration {
-    let seconds = Duration::from_secs;
+    let millis = Duration::from_millis;
     let pause = match situation {
-        Situation { away: true, .. } => seconds(5),
-        Situation { troubles: 2.., .. } => {
-            Duration::from_millis(200 << situation.troubles.min(8)).min(seconds(30))
-        }
-        Situation { waited: None, .. } => situation.health_every,
-        Situation { waited: Some(waited), servers_answer, .. } => match waited.as_secs() {
-            0..5 if *servers_answer => Duration::from_millis(50),
-            0..5 => Duration::from_millis(100),
-            5..30 => Duration::from_millis(500),
-            30..120 => seconds(2),
-            _ => seconds(10),
-        },
+        Situation { away: true, .. } => millis(5_000),
+        Situation { troubles: 2.., .. } => millis(200 << situation.troubles.min(8)).min(millis(30_000)),
+        Situation { settled: true, .. } => situation.health_every,
+        Situation { was_ready: true, .. } => millis(50 << situation.idle.min(12)).min(situation.health_every),
+        _ => millis(50 << situation.idle.min(12)),
     };
     // A little after the end, since the database's clock decides. Once that is past, it is no reason to hurry.
     let end = situation.until_purge.filter(|left| !left.is_zero());
-    end.map_or(pause, |left| pause.min(left + Duration::from_millis(200)))
+    end.map_or(pause, |left| pause.min(left + millis(200)))
 }
 
 /// Long pauses differ from cluster to cluster, so that ten thousand that were taken up together are not asked
@@ -75,35 +71,31 @@ pub fn is_settled(wanted: &Wanted, facts: &Facts, status: &Status) -> bool {
 mod tests {
     use super::*;
 
-    fn situation(waited: Option<u64>, troubles: u32, servers_answer: bool) -> Situation {
+    fn situation(idle: u32) -> Situation {
         Situation {
             away: false,
-            waited: waited.map(Duration::from_secs),
-            troubles,
-            servers_answer,
+            settled: false,
+            troubles: 0,
+            idle,
+            was_ready: false,
             until_purge: None,
             health_every: Duration::from_secs(60),
         }
     }
 
     #[test]
-    fn a_new_cluster_is_looked_at_often_and_a_settled_one_rarely() {
-        let millis = |waited, troubles, answer| pause(&situation(waited, troubles, answer)).as_millis();
-        assert_eq!(millis(None, 0, true), 60_000);
-        assert_eq!(millis(Some(0), 0, true), 50);
-        assert_eq!(millis(Some(0), 0, false), 100);
-        assert_eq!(millis(Some(60), 0, true), 2_000);
-        assert_eq!(millis(Some(9_999), 0, true), 10_000);
-        assert_eq!(millis(Some(60), 2, true), 800);
-        assert_eq!(millis(Some(60), u32::MAX, true), 30_000);
-        let away = pause(&Situation { away: true, ..situation(Some(0), 9, true) });
-        assert_eq!(away.as_secs(), 5);
-        let end =
-            pause(&Situation { until_purge: Some(Duration::from_secs(3)), ..situation(None, 0, false) });
-        assert_eq!(end.as_secs(), 3);
-        let over =
-            pause(&Situation { away: true, until_purge: Some(Duration::ZERO), ..situation(None, 0, false) });
-        assert_eq!(over.as_secs(), 5);
+    fn what_just_moved_is_looked_at_soon_and_what_rests_rarely() {
+        let millis = |situation: Situation| pause(&situation).as_millis();
+        let moved = [0, 1, 2, 5, 12, u32::MAX].map(|idle| millis(situation(idle)));
+        assert_eq!(moved, [50, 100, 200, 1_600, 204_800, 204_800]);
+        assert_eq!(millis(Situation { was_ready: true, ..situation(20) }), 60_000);
+        assert_eq!(millis(Situation { settled: true, ..situation(0) }), 60_000);
+        assert_eq!(millis(Situation { troubles: 2, ..situation(0) }), 800);
+        assert_eq!(millis(Situation { troubles: u32::MAX, ..situation(0) }), 30_000);
+        assert_eq!(millis(Situation { away: true, troubles: 9, ..situation(0) }), 5_000);
+        let end = |seconds| Some(Duration::from_secs(seconds));
+        assert_eq!(millis(Situation { settled: true, until_purge: end(3), ..situation(0) }), 3_200);
+        assert_eq!(millis(Situation { settled: true, until_purge: end(0), ..situation(0) }), 60_000);
     }
 
     #[test]

@@ -44,8 +44,7 @@ impl Pass<'_> {
                 Ok(identity) => self.mind.keys.control = Some(Box::new(identity)),
                 // Gone or spoilt: it is made anew.
                 Err(error) => {
-                    self.mind.keys.held.remove(&Use::Control);
-                    self.mind.keys.outdated.push((Use::Control, secret));
+                    self.mind.keys.spoilt(Use::Control);
                     return Err(StepError::NotYet(format!("no identity of our own: {error}")));
                 }
             }

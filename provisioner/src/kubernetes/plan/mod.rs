@@ -62,6 +62,8 @@ pub struct Facts {
     pub shrinking: bool,
     /// No server runs, and none starts.
     pub at_rest: bool,
+    /// Servers that run may be renewed now: not too many other clusters have theirs renewed.
+    pub may_roll: bool,
     /// The identities.
     pub identities: Identities,
     /// Where the gateway would have to find the servers; `None` until every address is known.
@@ -80,6 +82,18 @@ pub struct Facts {
     pub drained: bool,
     /// A client's hello came through the gateway to this cluster.
     pub proven: bool,
+}
+
+impl Facts {
+    /// Servers that run are to be renewed.
+    pub fn wants_roll(&self) -> bool {
+        self.sets.iter().any(|set| set.pods > 0 && !set.matched)
+    }
+
+    /// All servers are as they are wanted, and there.
+    pub fn rolled(&self) -> bool {
+        self.sets.iter().all(|set| set.matched && (set.whole || set.empty))
+    }
 }
 
 /// One thing to do.
@@ -210,8 +224,9 @@ fn plan_settings(wanted: &Wanted, facts: &Facts) -> Option<Step> {
     if !facts.sc_up || !facts.identities.complete {
         return None;
     }
+    // Who does not answer takes no settings either.
     if !facts.in_force {
-        return Some(Step::Push);
+        return facts.health.is_some().then_some(Step::Push);
     }
     if facts.spus > wanted.spus && facts.drained {
         return Some(Step::Shrink(wanted.spus));
@@ -225,7 +240,7 @@ fn is_spare(facts: &Facts, purpose: Use) -> bool {
     match purpose {
         Use::Server => facts.in_force,
         // A pod that starts now mounts what its own template names.
-        Use::Internal => facts.sets.iter().all(|set| set.matched && (set.whole || set.empty)),
+        Use::Internal => facts.rolled(),
         Use::Control | Use::Request => true,
     }
 }
@@ -243,7 +258,7 @@ fn next_sets(facts: &Facts) -> Option<Step> {
     let mut now: Vec<Ref> =
         unmatched_sets(facts).filter(|set| set.pods == 0).map(|set| set.object.clone()).collect();
     let under_way = facts.sets.iter().any(|set| set.matched && !set.whole && set.pods > 0);
-    if now.is_empty() && !under_way {
+    if now.is_empty() && !under_way && facts.may_roll {
         now.extend(unmatched_sets(facts).next().map(|set| set.object.clone()));
     }
     (!now.is_empty()).then_some(Step::Apply(now))

@@ -30,6 +30,7 @@ pub fn settled() -> Facts {
         sets: vec![set("sc", 1), set("main", 1)],
         shrinking: false,
         at_rest: false,
+        may_roll: true,
         identities: Identities { known: true, complete: true, ..Identities::default() },
         addresses: Some(addresses()),
         backends: addresses(),
@@ -101,6 +102,7 @@ fn each_difference_has_its_step_and_no_other() {
         ("routes", but(|f| f.backends.clear()), vec![Step::Publish(addresses())]),
         ("no address yet", but(|f| (f.backends, f.addresses) = (BTreeMap::new(), None)), vec![]),
         ("settings", but(|f| f.in_force = false), vec![Step::Push]),
+        ("settings, no answer", but(|f| (f.in_force, f.health) = (false, None)), vec![]),
         ("settings, no SC", but(|f| (f.in_force, f.sc_up) = (false, false)), vec![]),
         ("settings, no identity", but(|f| (f.in_force, f.identities.complete) = (false, false)), vec![]),
         ("proof", but(|f| f.proven = false), vec![Step::Probe]),
@@ -149,6 +151,11 @@ fn one_pod_of_a_cluster_is_renewed_at_a_time_over_all_zones() {
     for (name, states, steps) in table {
         assert_eq!(plan(&wanted(), &zones(states)), steps, "{name}");
     }
+    let elsewhere = Facts { may_roll: false, ..zones([(false, 1, true); 3]) };
+    assert!(elsewhere.wants_roll() && !elsewhere.rolled() && settled().rolled() && !settled().wants_roll());
+    assert_eq!(plan(&wanted(), &elsewhere), [], "other clusters first");
+    let start = Facts { may_roll: false, ..zones([(false, 0, false); 3]) };
+    assert_eq!(plan(&wanted(), &start), apply(&["sc", "a", "b"]), "a start is no renewal");
 }
 
 #[test]

@@ -2,17 +2,19 @@
 //! turn it is to be worked on. There is no task and no timer for a cluster that nothing happens to but an entry
 //! in one ordered set.
 
+mod hear;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use kube::core::DynamicObject;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::live::{self, Live, Watched};
+use super::live::{Live, NamespaceFacts, Watched};
 use super::mind::Mind;
 use super::objects::{Shape, Site};
+use super::rolls::Rolls;
 use crate::store::Lease;
 use crate::store::fleet::Row;
 
@@ -32,6 +34,8 @@ struct Ward {
     /// Something happened during the pass.
     again: bool,
     queued: bool,
+    /// It had a turn.
+    begun: bool,
     due: Option<Instant>,
     /// When something was last heard of its live objects.
     heard: Option<Instant>,
@@ -72,10 +76,14 @@ pub struct View {
 #[derive(Default)]
 struct Inner {
     wards: HashMap<Uuid, Ward>,
+    /// Clusters that were begun, or were whole once.
     ready: VecDeque<Uuid>,
+    /// Clusters that nothing was done for yet: one after the other is better than all at once and none for long.
+    new: VecDeque<Uuid>,
     timers: BTreeSet<(Instant, Uuid)>,
     /// Requests for certificates that the signer has not answered yet, and whose they are.
     asked: HashMap<Uuid, Uuid>,
+    rolls: Rolls,
     /// Round of each watch, and whether its first whole look is done.
     rounds: BTreeMap<Watched, (u32, bool)>,
 }
@@ -193,7 +201,7 @@ impl Fleet {
     pub fn counts(&self) -> (usize, usize, usize) {
         let inner = self.inner();
         let held = inner.wards.values().filter(|ward| ward.lease.is_some()).count();
-        (inner.wards.len(), held, inner.ready.len())
+        (inner.wards.len(), held, inner.ready.len() + inner.new.len())
     }
 
     // ── Turns ────────────────────────────────────────────────────────────────────────────────────────────
@@ -209,7 +217,12 @@ impl Fleet {
             ward.again = true;
         } else if !ward.queued && ward.lease.is_some() {
             ward.queued = true;
-            inner.ready.push_back(cluster);
+            let begun = ward.begun || ward.live.namespace() != NamespaceFacts::Absent;
+            if begun {
+                inner.ready.push_back(cluster)
+            } else {
+                inner.new.push_back(cluster)
+            }
             self.turn.notify_one();
         }
     }
@@ -225,11 +238,11 @@ impl Fleet {
             }
             self.queue(&mut inner, cluster);
         }
-        while let Some(cluster) = inner.ready.pop_front() {
+        while let Some(cluster) = inner.ready.pop_front().or_else(|| inner.new.pop_front()) {
             let Some(ward) = inner.wards.get_mut(&cluster) else { continue };
             ward.queued = false;
             let Some((lease, mind)) = ward.lease.zip(ward.mind.take()) else { continue };
-            ward.busy = true;
+            (ward.busy, ward.begun) = (true, true);
             ward.again = false;
             if let Some(due) = ward.due.take() {
                 inner.timers.remove(&(due, cluster));
@@ -239,18 +252,21 @@ impl Fleet {
         Err(inner.timers.first().map(|(due, _)| *due))
     }
 
+    fn free_roll(&self, inner: &mut Inner, cluster: Uuid) {
+        if let Some(next) = inner.rolls.leave(cluster) {
+            self.queue(inner, next);
+        }
+    }
+
     /// A pass is over; the cluster's next turn is then, or earlier if something happens.
     pub fn done(&self, cluster: Uuid, lease: Lease, mind: Option<Box<Mind>>, next: Instant) {
         let mut inner = self.inner();
         let Some(ward) = inner.wards.get_mut(&cluster) else { return };
         ward.busy = false;
         // A lease that was lost and taken again in between has another token: the next pass starts afresh.
-        if ward.lease != Some(lease) {
+        let Some(mind) = mind.filter(|_| ward.lease == Some(lease)) else {
             ward.lease = None;
-            return;
-        }
-        let Some(mind) = mind else {
-            ward.lease = None;
+            self.free_roll(&mut inner, cluster);
             return;
         };
         ward.mind = Some(mind);
@@ -297,55 +313,14 @@ impl Fleet {
         }
     }
 
-    // ── Live objects ─────────────────────────────────────────────────────────────────────────────────────
-
-    /// Takes in a live object, from a watch or from the answer to a write.
-    pub fn see(&self, watched: Watched, object: &DynamicObject) {
-        let Some(cluster) = live::owner(watched, object) else { return };
-        // Judged without the lock: building the wanted object takes longer than all else here.
-        let covered = match watched {
-            Watched::Written(kind) => {
-                let shape = self.inner().wards.get(&cluster).and_then(Ward::shape);
-                shape.map_or(0, |shape| live::judge(&self.site, &shape, kind, object))
-            }
-            Watched::Pod | Watched::Claim | Watched::Volume => 0,
-        };
-        let mut inner = self.inner();
-        let round = inner.rounds.get(&watched).map_or(0, |(round, _)| *round);
-        let ward = inner.wards.entry(cluster).or_default();
-        ward.heard = Some(Instant::now());
-        if ward.live.take(watched, object, covered, round) {
-            self.queue(&mut inner, cluster);
-        }
+    /// Whether a cluster whose servers are to be renewed may begin or go on.
+    pub fn enter_roll(&self, cluster: Uuid) -> bool {
+        self.inner().rolls.enter(cluster, self.site.config.rolls)
     }
 
-    /// Takes in all live objects of one kind that a cluster has, as they were at this version of the API server's
-    /// store: what is known of a later one stays.
-    pub fn see_all(&self, cluster: Uuid, watched: Watched, objects: &[DynamicObject], version: u64) {
-        for object in objects {
-            self.see(watched, object);
-        }
-        let there = |name: &str| objects.iter().any(|object| object.metadata.name.as_deref() == Some(name));
-        if let Some(ward) = self.inner().wards.get_mut(&cluster) {
-            ward.live.keep_only(watched, there, version);
-        }
-    }
-
-    /// Takes in that an object is gone.
-    pub fn lose(&self, watched: Watched, object: &DynamicObject) {
-        let Some(cluster) = live::owner(watched, object) else { return };
-        let mut inner = self.inner();
-        let Some(ward) = inner.wards.get_mut(&cluster) else { return };
-        if ward.live.lose(watched, object) {
-            self.queue(&mut inner, cluster);
-        }
-    }
-
-    /// Takes in that an object that was seen is gone by our own doing.
-    pub fn lose_seen(&self, cluster: Uuid, watched: Watched, name: &str, uid: Uuid) {
-        if let Some(ward) = self.inner().wards.get_mut(&cluster) {
-            ward.live.lose_seen(watched, name, uid);
-        }
+    /// The servers of a cluster are renewed, or need not be: it makes room for another.
+    pub fn leave_roll(&self, cluster: Uuid) {
+        self.free_roll(&mut self.inner(), cluster);
     }
 
     // ── Certificates ─────────────────────────────────────────────────────────────────────────────────────
@@ -368,36 +343,5 @@ impl Fleet {
                 self.queue(&mut inner, cluster);
             }
         }
-    }
-
-    // ── Rounds ───────────────────────────────────────────────────────────────────────────────────────────
-
-    /// A watch looks at everything anew.
-    pub fn begin_round(&self, watched: Watched) {
-        self.inner().rounds.entry(watched).or_default().0 += 1;
-    }
-
-    /// A watch has seen everything: what it did not see is gone.
-    pub fn end_round(&self, watched: Watched) {
-        let mut inner = self.inner();
-        let (round, seen) = inner.rounds.entry(watched).or_default();
-        *seen = true;
-        let round = *round;
-        let mut changed = Vec::new();
-        for (cluster, ward) in &mut inner.wards {
-            if ward.live.sweep(watched, round) {
-                changed.push(*cluster);
-            }
-        }
-        for cluster in changed {
-            self.queue(&mut inner, cluster);
-        }
-        self.turn.notify_one();
-    }
-
-    /// Whether every watch has seen everything once.
-    pub fn is_synced(&self, watches: &[Watched]) -> bool {
-        let inner = self.inner();
-        watches.iter().all(|watched| inner.rounds.get(watched).is_some_and(|(_, seen)| *seen))
     }
 }
