@@ -1,12 +1,11 @@
 //! The configuration file: TOML, unknown keys refused, every key but three with a default.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use cidr::IpInet;
 use serde::Deserialize;
-
-use crate::limits::Network;
 
 /// What the gateway is told by its operator.
 #[derive(Debug, Clone, Deserialize)]
@@ -31,7 +30,7 @@ pub struct Config {
     /// Load balancers: addresses or networks that must begin each connection with a PROXY header of version 2,
     /// whose client then counts. From all others such a header is refused.
     #[serde(default)]
-    pub trusted_proxies: Vec<Network>,
+    pub trusted_proxies: Vec<IpInet>,
     /// Address of `/metrics`, `/livez` and `/readyz`; absent means that none is served.
     #[serde(default)]
     pub metrics_listen: Option<SocketAddr>,
@@ -172,6 +171,11 @@ pub enum ConfigError {
 }
 
 impl Config {
+    /// A client's address stands in a header of whoever comes from here.
+    pub fn is_balancer(&self, peer: IpAddr) -> bool {
+        self.trusted_proxies.iter().any(|network| network.contains(&peer.to_canonical()))
+    }
+
     /// Reads and checks the file.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path)
@@ -234,6 +238,28 @@ mod tests {
     use super::*;
 
     const LEAST: &str = "listen = '127.0.0.1:0'\ndatabase_url_file = '/d'\ntable_file = '/t'\n";
+
+    #[test]
+    fn a_balancer_s_address_is_one_of_its_networks_however_it_is_written() {
+        for (network, address, inside) in [
+            ("10.0.0.0/8", "10.255.0.1", true),
+            ("10.0.0.0/8", "11.0.0.1", false),
+            ("10.0.0.0/8", "::ffff:10.1.2.3", true),
+            ("192.0.2.1", "192.0.2.1", true),
+            ("192.0.2.1", "192.0.2.2", false),
+            ("0.0.0.0/0", "9.9.9.9", true),
+            ("0.0.0.0/0", "2001:db8::1", false),
+            ("2001:db8::/32", "2001:db8:1::1", true),
+            ("2001:db8::/32", "2001:db9::1", false),
+            ("::/0", "2001:db8::1", true),
+        ] {
+            let config = Config::parse(&format!("{LEAST}trusted_proxies = ['{network}']")).unwrap();
+            assert_eq!(config.is_balancer(address.parse().unwrap()), inside, "{network} {address}");
+        }
+        for bad in ["", "10.0.0.0/33", "10.0.0/8", "x", "::/129", "1.2.3.4/-1", "1.2.3.4/"] {
+            assert!(Config::parse(&format!("{LEAST}trusted_proxies = ['{bad}']")).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn three_keys_are_enough() {

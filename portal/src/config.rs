@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 
 use anyhow::{Context as _, bail};
+use cidr::IpInet;
 use serde::Deserialize;
 use sqlx::postgres::PgConnectOptions;
 
 use crate::db::roles::Role;
-use crate::edge::address::Network;
 
 /// What `portal serve` reads.
 #[derive(Debug, Clone, Deserialize)]
@@ -51,7 +51,7 @@ pub struct ServeConfig {
     pub drain_seconds: u32,
     /// Addresses or networks whose `X-Forwarded-For` is believed.
     #[serde(default)]
-    pub trusted_proxies: Vec<Network>,
+    pub trusted_proxies: Vec<IpInet>,
     /// TLS of the portal's own; without it only loopback or declared proxies may reach it.
     pub tls: Option<TlsConfig>,
     /// Where mail goes.
@@ -80,7 +80,7 @@ pub enum MailConfig {
     Outbox {
         /// Addresses or networks that may read them; the machine itself when nothing is said.
         #[serde(default = "loopback")]
-        readers: Vec<Network>,
+        readers: Vec<IpInet>,
     },
     /// A mail server.
     Smtp {
@@ -143,7 +143,7 @@ fn default_region() -> String {
     "local".into()
 }
 
-fn loopback() -> Vec<Network> {
+fn loopback() -> Vec<IpInet> {
     ["127.0.0.0/8", "::1"].into_iter().filter_map(|network| network.parse().ok()).collect()
 }
 

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use tracing::{error, info, warn};
 use uuid::Uuid;
 
+use crate::complaint::Complaint;
 use crate::folder::{Ownership, Place};
 use crate::keeper::{Ground, Keeper, Order, remove_for_good};
 use crate::process::{Goal, Launcher, Limits, Supervisor};
@@ -23,8 +24,6 @@ use crate::users::UsersError;
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// Leases last three times as long.
 const RENEW_EVERY: Duration = Duration::from_secs(10);
-/// A log line this often while the database is away.
-const COMPLAIN_EVERY: Duration = Duration::from_secs(5);
 /// What a process has for its orderly end, and a little more.
 const EXIT_GRACE: Duration = Duration::from_millis(5_500);
 
@@ -43,7 +42,7 @@ pub struct Director {
     keepers: BTreeMap<Uuid, Kept>,
     supervisors: BTreeMap<Uuid, Arc<Supervisor>>,
     renewed: Option<Instant>,
-    complained: Option<Instant>,
+    complaint: Complaint,
 }
 
 impl Director {
@@ -58,7 +57,7 @@ impl Director {
             keepers: BTreeMap::new(),
             supervisors: BTreeMap::new(),
             renewed: None,
-            complained: None,
+            complaint: Complaint::default(),
         };
         for cluster in director.known_on_disk() {
             if let Err(error) = director.supervisor(cluster) {
@@ -71,14 +70,8 @@ impl Director {
     /// Works for ever.
     pub async fn run(&mut self) {
         loop {
-            match self.round().await {
-                Ok(()) => self.complained = None,
-                Err(error) if self.complained.is_none_or(|at| at.elapsed() >= COMPLAIN_EVERY) => {
-                    warn!(%error, "cannot read what is wanted; clusters go on as they are");
-                    self.complained = Some(Instant::now());
-                }
-                Err(_) => {}
-            }
+            let round = self.round().await;
+            self.complaint.hear(round);
             let _ = tokio::time::timeout(LOOK_EVERY, self.look.notified()).await;
         }
     }

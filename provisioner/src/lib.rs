@@ -11,6 +11,7 @@
 //! works on that cluster alone; a [supervisor](process) per cluster keeps its processes running, and knows
 //! nothing of the database.
 
+mod complaint;
 pub mod config;
 pub mod control;
 pub mod director;
@@ -25,5 +26,6 @@ pub mod record;
 pub mod serve;
 pub mod settings;
 pub mod status;
+mod step;
 pub mod store;
 pub mod users;

@@ -125,6 +125,16 @@ impl Fleet {
         self.kubectl_with(arguments, Vec::new()).await
     }
 
+    /// Replaces the pods of a program of the cloud, and waits until the new ones are there.
+    pub async fn replace(&self, program: &str) -> anyhow::Result<()> {
+        let deployment = format!("deployment/{program}");
+        self.kubectl(&["rollout", "restart", "--namespace=fluvio-cloud", &deployment]).await?;
+        let limits = ["--timeout=150s", "--request-timeout=160s"];
+        self.kubectl(&["rollout", "status", "--namespace=fluvio-cloud", &deployment, limits[0], limits[1]])
+            .await?;
+        Ok(())
+    }
+
     /// The same with something on its standard input.
     async fn kubectl_with(&self, arguments: &[&str], input: Vec<u8>) -> anyhow::Result<String> {
         let mut child = tokio::process::Command::new(&self.kubectl)

@@ -48,33 +48,28 @@ pub struct Guard {
 impl Guard {
     /// `first` is the program that stops the others; `keep` takes the folder's logs before it is removed.
     pub fn over(folder: &Path, first: &str, keep: Option<&Path>) -> anyhow::Result<Guard> {
-        let shell = Command::new("/bin/sh")
-            .args(["-c", SCRIPT])
-            .env("GUARDED_FOLDER", folder)
-            .env("GUARDED_FIRST", first)
-            .env("GUARDED_KEEP", keep.unwrap_or(Path::new("")))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            // Ctrl-C on the terminal is for the tests; the guard comes after them.
-            .process_group(0)
-            .spawn()?;
-        Ok(Guard { folder: folder.to_path_buf(), shell })
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", SCRIPT]).env("GUARDED_FIRST", first);
+        Self::start(shell, folder, keep.unwrap_or(Path::new("")))
     }
 
     /// Has a command end what lives in a folder: `command --state folder`.
     pub fn with(folder: &Path, command: &Path, keep: &Path) -> anyhow::Result<Guard> {
-        let shell = Command::new("/bin/sh")
-            .args(["-c", COMMAND_SCRIPT])
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", COMMAND_SCRIPT]).env("GUARDED_COMMAND", command);
+        Self::start(shell, folder, keep)
+    }
+
+    fn start(mut shell: Command, folder: &Path, keep: &Path) -> anyhow::Result<Guard> {
+        shell
             .env("GUARDED_FOLDER", folder)
-            .env("GUARDED_COMMAND", command)
             .env("GUARDED_KEEP", keep)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            .process_group(0)
-            .spawn()?;
-        Ok(Guard { folder: folder.to_path_buf(), shell })
+            // Ctrl-C on the terminal is for the tests; the guard comes after them.
+            .process_group(0);
+        Ok(Guard { folder: folder.to_path_buf(), shell: shell.spawn()? })
     }
 
     pub fn folder(&self) -> &Path {

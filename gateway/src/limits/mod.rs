@@ -6,11 +6,9 @@
 mod addresses;
 mod capacity;
 mod half_open;
-mod networks;
 mod rate;
 
 pub use addresses::{AddressKey, AddressLimits, AddressPermit, AddressRefused, Addresses};
 pub use capacity::{Capacity, Place, raise_open_file_limit};
 pub use half_open::{HalfOpen, HalfOpenPlace};
-pub use networks::{Network, NetworkError};
 pub use rate::{Rate, RateBucket};

@@ -66,7 +66,7 @@ pub async fn accept_all(gateway: Arc<Gateway>, listener: TcpListener) {
 /// Places for a new connection, or what there is too much of.
 fn admit(gateway: &Gateway, address: IpAddr) -> Result<Places, Refusal> {
     // The clients of a load balancer are known, and limited, once its header is read.
-    let permit = if gateway.is_balancer(address) {
+    let permit = if gateway.config.is_balancer(address) {
         None
     } else {
         Some(gateway.addresses.admit(address, Instant::now())?)

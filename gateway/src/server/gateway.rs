@@ -1,6 +1,5 @@
 //! What all connections share.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -85,11 +84,6 @@ impl Gateway {
             per_second: self.config.new_connections_per_second_per_cluster,
             burst: self.config.new_connections_burst_per_cluster,
         }
-    }
-
-    /// A client's address stands in a header of whoever comes from here.
-    pub(super) fn is_balancer(&self, peer: IpAddr) -> bool {
-        self.config.trusted_proxies.iter().any(|network| network.contains(peer))
     }
 
     pub(super) fn server_patience(&self) -> ServerPatience {

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 
 use gateway::relay::proxy_header;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UnixStream};
 
 use crate::support::backends::{HEADER, Manual, Named, recorder};
 use crate::support::hellos::real_hello;
@@ -252,37 +252,44 @@ async fn a_clients_reset_is_noticed_while_its_server_takes_no_bytes() {
     running.stop().await;
 }
 
+/// Sends as long as the other side takes; how it ended.
+async fn send_until_cut(mut server: UnixStream, bytes: Vec<u8>) -> ErrorKind {
+    loop {
+        if let Err(error) = server.write_all(&bytes).await {
+            return error.kind();
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_stuck_reader_is_cut_after_the_write_timeout_and_a_slow_one_is_not() {
     let folder = Folder::new();
     let manual = Manual::at(folder.path("sc"));
     let clusters = vec![cluster(1, "a.test", &[("", &folder.socket("sc"))])];
     let running = folder.gateway(clusters, "write_timeout_s = 1").await;
-    let mut client = TcpStream::connect(running.address).await.unwrap();
-    client.write_all(&real_hello("a.test")).await.unwrap();
-    let (mut server, _) = manual.accept().await;
-    let sent = pattern(4 << 20, 3);
-    let expected = sent.clone();
-    let writer = tokio::spawn(async move {
-        server.write_all(&sent).await.unwrap();
-        server
-    });
-    let mut received = vec![0; expected.len()];
-    for piece in received.chunks_mut(512 * 1024) {
-        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-        within("a slow read", client.read_exact(piece)).await.unwrap();
+    let sent = pattern(64 * 1024, 3);
+    let mut open = Vec::new();
+    for _ in ["slow", "stuck"] {
+        let mut client = TcpStream::connect(running.address).await.unwrap();
+        client.write_all(&real_hello("a.test")).await.unwrap();
+        let (server, _) = manual.accept().await;
+        open.push((client, tokio::spawn(send_until_cut(server, sent.clone()))));
     }
-    assert!(received == expected, "a slow reader lost bytes");
-    let mut server = writer.await.unwrap();
-    let cut = within("the cut", async {
-        let block = vec![0; 64 * 1024];
-        loop {
-            if let Err(error) = server.write_all(&block).await {
-                return error.kind();
-            }
-        }
-    });
-    assert!(matches!(cut.await, ErrorKind::BrokenPipe | ErrorKind::ConnectionReset));
+    let [(mut slow, slow_end), (stuck, stuck_end)] = open.try_into().unwrap();
+    // Far slower than its server, and in no hurry for longer than a stuck one is borne with.
+    let mut piece = vec![0; sent.len()];
+    until("the stuck one is cut", async || {
+        slow.read_exact(&mut piece).await.unwrap();
+        assert!(piece == sent, "a slow reader got other bytes");
+        stuck_end.is_finished()
+    })
+    .await;
+    let cut = within("the cut", stuck_end).await.unwrap();
+    assert!(matches!(cut, ErrorKind::BrokenPipe | ErrorKind::ConnectionReset));
+    within("a read after that", slow.read_exact(&mut piece)).await.unwrap();
+    assert!(piece == sent && !slow_end.is_finished(), "the slow one was cut too");
+    drop((slow, stuck));
+    within("the end", slow_end).await.unwrap();
     until_nothing_is_open(&running).await;
     running.stop().await;
 }

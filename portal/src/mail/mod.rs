@@ -4,6 +4,7 @@ pub mod letters;
 mod smtp;
 
 use anyhow::Context as _;
+use cidr::IpInet;
 use lettre::Message;
 use lettre::message::header::{ContentTransferEncoding, ContentType};
 use lettre::message::{Body, Mailbox};
@@ -12,7 +13,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::MailConfig;
 use crate::db::outbox;
-use crate::edge::address::Network;
 use crate::mail::letters::Letter;
 use crate::problem::Problem;
 
@@ -28,7 +28,7 @@ pub enum Mailer {
 pub struct Outbox {
     pool: PgPool,
     /// Who may read it.
-    pub readers: Vec<Network>,
+    pub readers: Vec<IpInet>,
 }
 
 /// A mail server, and who writes.

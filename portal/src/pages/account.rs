@@ -13,7 +13,6 @@ use crate::accounts::sign_in;
 use crate::app::App;
 use crate::db::sessions::{self, SessionRow};
 use crate::db::tokens::{self, TokenRow};
-use crate::edge::errors::HasFace;
 use crate::edge::form::ProtectedForm;
 use crate::pages::frame::{Frame, Here};
 use crate::pages::login::NoFields;
@@ -158,10 +157,7 @@ async fn page(app: &App, signed_in: &SignedIn) -> Result<AccountPage, Problem> {
 
 async fn with_fault(app: &App, signed_in: &SignedIn, problem: &Problem) -> Result<Response, Problem> {
     let shown = AccountPage { fault: Fault::of(problem), ..page(app, signed_in).await? };
-    let mut response = super::page(&shown)?;
-    *response.status_mut() = problem.shown().status;
-    response.extensions_mut().insert(HasFace);
-    Ok(response)
+    super::refused(&shown, problem)
 }
 
 /// `GET /account`.

@@ -12,7 +12,6 @@ use crate::app::App;
 use crate::db::sessions::Kind;
 use crate::edge::address::ClientAddress;
 use crate::edge::cookies::Cookie;
-use crate::edge::errors::HasFace;
 use crate::edge::form::ProtectedForm;
 use crate::pages::frame::{self, Frame, Visitor};
 use crate::pages::view::Fault;
@@ -99,10 +98,7 @@ pub async fn submit(
                 next: fields.next,
                 fault: Fault::of(&problem),
             };
-            let mut page = super::page(&page)?;
-            *page.status_mut() = problem.shown().status;
-            page.extensions_mut().insert(HasFace);
-            Ok(page)
+            super::refused(&page, &problem)
         }
         Err(problem) => Err(problem),
     }

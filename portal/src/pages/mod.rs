@@ -23,6 +23,7 @@ pub mod view;
 use askama::Template;
 use axum::response::{Html, IntoResponse, Response};
 
+use crate::edge::errors::HasFace;
 use crate::problem::Problem;
 
 /// Renders a template.
@@ -33,4 +34,16 @@ pub fn render(template: &impl Template) -> Result<String, Problem> {
 /// Renders a whole page.
 pub fn page(template: &impl Template) -> Result<Response, Problem> {
     Ok(Html(render(template)?).into_response())
+}
+
+/// The same page again after a form that was refused, with the problem's status.
+pub fn refused(template: &impl Template, problem: &Problem) -> Result<Response, Problem> {
+    page(template).map(|page| with_problem(page, problem))
+}
+
+/// A whole page that tells a problem: it keeps its face.
+pub fn with_problem(mut page: Response, problem: &Problem) -> Response {
+    *page.status_mut() = problem.shown().status;
+    page.extensions_mut().insert(HasFace);
+    page
 }

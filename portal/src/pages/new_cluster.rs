@@ -10,7 +10,6 @@ use crate::app::App;
 use crate::clusters::create::{self, Wanted};
 use crate::clusters::{plans, regions};
 use crate::db::regions::RegionRow;
-use crate::edge::errors::HasFace;
 use crate::edge::form::ProtectedForm;
 use crate::pages::frame::{Frame, Here};
 use crate::pages::view::{Fault, PlanChoice};
@@ -84,10 +83,7 @@ pub async fn submit(
         Ok(id) => Ok(Redirect::to(&format!("/clusters/{id}")).into_response()),
         Err(problem @ (Problem::Invalid { .. } | Problem::Conflict { .. })) => {
             let fault = Fault::of(&problem);
-            let mut page = super::page(&form(&app, &signed_in, fields, fault).await?)?;
-            *page.status_mut() = problem.shown().status;
-            page.extensions_mut().insert(HasFace);
-            Ok(page)
+            super::refused(&form(&app, &signed_in, fields, fault).await?, &problem)
         }
         Err(problem) => Err(problem),
     }

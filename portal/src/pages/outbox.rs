@@ -51,7 +51,7 @@ impl MailPage {
 
 fn check_reader(app: &App, address: ClientAddress) -> Result<(), Problem> {
     let outbox = app.mailer.outbox().ok_or(Problem::Missing("page"))?;
-    let may_read = outbox.readers.iter().any(|network| network.contains(address.0));
+    let may_read = outbox.readers.iter().any(|network| network.contains(&address.0));
     if may_read { Ok(()) } else { Err(Problem::Missing("page")) }
 }
 

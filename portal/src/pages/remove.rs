@@ -8,7 +8,6 @@ use serde::Deserialize;
 use crate::accounts::person::SignedIn;
 use crate::app::App;
 use crate::clusters::{self, remove};
-use crate::edge::errors::HasFace;
 use crate::edge::form::ProtectedForm;
 use crate::pages::frame::{Frame, Here};
 use crate::pages::login::NoFields;
@@ -79,10 +78,7 @@ pub async fn submit(
             "That is not the cluster's name. Nothing was deleted.",
             format!("Type {} to delete it.", cluster.name),
         );
-        let mut page = super::page(&form(&app, &signed_in, &id, Fault::of(&problem)).await?)?;
-        *page.status_mut() = problem.shown().status;
-        page.extensions_mut().insert(HasFace);
-        return Ok(page);
+        return super::refused(&form(&app, &signed_in, &id, Fault::of(&problem)).await?, &problem);
     }
     remove::delete(&app, &signed_in.person, &cluster).await?;
     Ok(Redirect::to("/clusters").into_response())

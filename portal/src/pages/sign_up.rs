@@ -8,7 +8,6 @@ use serde::Deserialize;
 use crate::accounts::sign_up;
 use crate::app::App;
 use crate::edge::address::ClientAddress;
-use crate::edge::errors::HasFace;
 use crate::edge::form::ProtectedForm;
 use crate::pages::frame::{Frame, Visitor};
 use crate::pages::view::Fault;
@@ -59,10 +58,7 @@ pub async fn submit(
         Ok(()) => super::page(&SentPage { frame, email: fields.email.trim().to_owned() }),
         Err(problem @ Problem::Invalid { .. }) => {
             let fault = Fault::of(&problem);
-            let mut page = super::page(&SignUpPage { frame, email: fields.email, fault })?;
-            *page.status_mut() = problem.shown().status;
-            page.extensions_mut().insert(HasFace);
-            Ok(page)
+            super::refused(&SignUpPage { frame, email: fields.email, fault }, &problem)
         }
         Err(problem) => Err(problem),
     }

@@ -10,7 +10,6 @@ use crate::app::App;
 use crate::clusters;
 use crate::clusters::change::{self, Change, Servers};
 use crate::db::clusters::ClusterRow;
-use crate::edge::errors::HasFace;
 use crate::edge::form::ProtectedForm;
 use crate::pages::cluster::{self, Asked};
 use crate::pages::frame::{Frame, Here};
@@ -42,10 +41,7 @@ pub async fn submit(
         Err(problem @ (Problem::Invalid { .. } | Problem::Conflict { .. })) => {
             let fault = Fault::of(&problem);
             let asked = Asked { plan: Some(fields.plan), spus: Some(fields.spus), fault };
-            let mut page = cluster::page(&app, &signed_in, &id, asked).await?;
-            *page.status_mut() = problem.shown().status;
-            page.extensions_mut().insert(HasFace);
-            Ok(page)
+            Ok(super::with_problem(cluster::page(&app, &signed_in, &id, asked).await?, &problem))
         }
         Err(problem) => Err(problem),
     }

@@ -4,12 +4,13 @@ use cluster_settings::PublicEndpoint;
 use tracing::info;
 use uuid::Uuid;
 
-use super::{Keeper, Order, StepError};
+use super::{Keeper, Order};
 use crate::control::{Control, ControlError};
 use crate::folder::FolderError;
 use crate::plan::Action;
 use crate::process::{Goal, processes_of_user, roles_for};
 use crate::record::Record;
+use crate::step::StepError;
 use crate::store::{self, Wanted};
 use crate::{identity, probe, settings};
 

@@ -27,6 +27,7 @@ use crate::process::{Supervision, Supervisor};
 use crate::record::{Record, Shelf};
 use crate::settings::ServerIdentity;
 use crate::status::{Status, Trouble, describe};
+use crate::step::StepError;
 use crate::store::{self, Lease, Seen, StoreError, Wanted};
 use crate::users::Users;
 
@@ -53,37 +54,6 @@ pub struct Order {
     pub wanted: Wanted,
     /// The right to work on it.
     pub lease: Lease,
-}
-
-/// Why a step ended the pass.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum StepError {
-    /// Not there yet; look again soon. Nothing is wrong as long as it does not take long.
-    #[error("{0}")]
-    NotYet(String),
-    /// Something is wrong; try again later.
-    #[error("{error}")]
-    Wrong {
-        /// For the tenant.
-        reason: &'static str,
-        /// For the operator.
-        error: String,
-    },
-    /// Somebody else works on the cluster.
-    #[error("the lease was lost")]
-    Fenced,
-    /// The cluster is gone.
-    #[error("the cluster is gone")]
-    Gone,
-}
-
-impl From<StoreError> for StepError {
-    fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::Fenced => Self::Fenced,
-            other => Self::Wrong { reason: "Waiting for the cloud's database", error: other.to_string() },
-        }
-    }
 }
 
 /// A certificate in use.
@@ -180,7 +150,7 @@ impl Keeper {
     async fn pass(&mut self, order: &Order) -> Result<bool, StepError> {
         let (nothing_left, trouble) = match self.work(order).await {
             Ok(nothing_left) => (nothing_left, None),
-            Err(StepError::NotYet(error)) => (false, self.impatience(error)),
+            Err(StepError::NotYet(error) | StepError::Away(error)) => (false, self.impatience(error)),
             Err(StepError::Wrong { reason, error }) => (false, Some(self.next_trouble(reason, error))),
             Err(end @ (StepError::Fenced | StepError::Gone)) => return Err(end),
         };

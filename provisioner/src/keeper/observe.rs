@@ -2,11 +2,12 @@
 
 use time::OffsetDateTime;
 
-use super::{Held, Keeper, StepError};
+use super::{Held, Keeper};
 use crate::control::Control;
 use crate::identity;
 use crate::plan::{Identity, Observed};
 use crate::settings::{self, ServerIdentity};
+use crate::step::StepError;
 use crate::store::{self, Answer, Wanted};
 
 impl Keeper {

@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::mind::Mind;
 use super::pass::Ground;
 use super::watch::WATCHES;
+use crate::complaint::Complaint;
 use crate::store::fleet::{self, Sharing};
 use crate::store::{self, Lease, StoreError};
 
@@ -24,8 +25,6 @@ const RENEW_EVERY: Duration = Duration::from_secs(10);
 const SCAN_EVERY: Duration = Duration::from_secs(3);
 /// How soon it is noticed that a row is gone.
 const IDS_EVERY: Duration = Duration::from_secs(60);
-/// A log line this often while the database is away.
-const COMPLAIN_EVERY: Duration = Duration::from_secs(5);
 /// Clusters that are taken in one statement.
 const BATCH: usize = 500;
 
@@ -39,7 +38,7 @@ pub struct Director {
     renewed: Option<Instant>,
     scanned: Option<Instant>,
     counted: Option<Instant>,
-    complained: Option<Instant>,
+    complaint: Complaint,
     sharing: Sharing,
     /// Clusters that were free at the last scan already: nobody else wants them.
     left: BTreeSet<Uuid>,
@@ -56,7 +55,7 @@ impl Director {
             renewed: None,
             scanned: None,
             counted: None,
-            complained: None,
+            complaint: Complaint::default(),
             sharing: Sharing { provisioners: 1, clusters: 0 },
             left: BTreeSet::new(),
         }
@@ -65,14 +64,8 @@ impl Director {
     /// Works for ever.
     pub async fn run(&mut self) {
         loop {
-            match self.round().await {
-                Ok(()) => self.complained = None,
-                Err(error) if self.complained.is_none_or(|at| at.elapsed() >= COMPLAIN_EVERY) => {
-                    warn!(%error, "cannot read what is wanted; clusters go on as they are");
-                    self.complained = Some(Instant::now());
-                }
-                Err(_) => {}
-            }
+            let round = self.round().await;
+            self.complaint.hear(round);
             let synced = self.ground.fleet.is_synced(&WATCHES);
             let pause = if synced { LOOK_EVERY } else { Duration::from_millis(100) };
             let _ = tokio::time::timeout(pause, self.look.notified()).await;

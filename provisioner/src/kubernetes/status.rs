@@ -3,7 +3,7 @@
 use super::fleet::View;
 use super::live::{Live, NamespaceFacts, PodTrouble};
 use super::plan::Facts;
-use crate::status::{State, Status, Trouble, clamp};
+use crate::status::{State, Status, Trouble, at_rest, clamp};
 use crate::store::Wanted;
 
 /// Troubles in a row after which a new cluster is called failed; it is tried again all the same.
@@ -42,16 +42,9 @@ pub fn describe(view: &View, facts: &Facts, before: &Status, trouble: Option<&Tr
 
 fn describe_rest(wanted: &Wanted, facts: &Facts, trouble: Option<&Trouble>) -> (State, String) {
     let stopped = facts.at_rest && facts.backends.is_empty();
-    let (state, reason) = match (wanted.deleted, stopped) {
-        (true, _) if wanted.purge_due => (State::Deleting, "Removing its data"),
-        (true, true) => {
-            (State::Deleted, "Deleted. Its data is kept for the time of grace, and it can be brought back.")
-        }
-        (true, false) => (State::Deleting, "Stopping its servers"),
-        (false, true) => {
-            (State::Paused, "Paused. Its data, certificates and access are kept, and it can be resumed.")
-        }
-        (false, false) => (State::Pausing, "Stopping its servers"),
+    let (state, reason) = match wanted.deleted && wanted.purge_due {
+        true => (State::Deleting, "Removing its data"),
+        false => at_rest(wanted.deleted, stopped),
     };
     match trouble.filter(|_| !stopped || wanted.purge_due) {
         Some(trouble) => (state, trouble.reason.clone()),

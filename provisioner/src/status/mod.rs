@@ -103,7 +103,9 @@ impl Default for Status {
 /// Describes a cluster. `trouble` is what went wrong in this pass, and how often in a row something did.
 pub fn describe(wanted: &Wanted, observed: &Observed, before: &Status, trouble: Option<&Trouble>) -> Status {
     let (state, reason) = if wanted.rests() {
-        describe_rest(wanted, observed)
+        let (state, reason) =
+            at_rest(wanted.deleted, observed.processes.keeps(&[]) && observed.backends.is_empty());
+        (state, reason.into())
     } else {
         describe_life(wanted, observed, before.ready, trouble)
     };
@@ -137,9 +139,9 @@ pub struct Trouble {
     pub times: u32,
 }
 
-fn describe_rest(wanted: &Wanted, observed: &Observed) -> (State, String) {
-    let stopped = observed.processes.keeps(&[]) && observed.backends.is_empty();
-    let (state, reason) = match (wanted.deleted, stopped) {
+/// What is said of a cluster that is to rest, deleted or paused, in either runtime.
+pub fn at_rest(deleted: bool, stopped: bool) -> (State, &'static str) {
+    match (deleted, stopped) {
         (true, true) => {
             (State::Deleted, "Deleted. Its data is kept for the time of grace, and it can be brought back.")
         }
@@ -148,8 +150,7 @@ fn describe_rest(wanted: &Wanted, observed: &Observed) -> (State, String) {
             (State::Paused, "Paused. Its data, certificates and access are kept, and it can be resumed.")
         }
         (false, false) => (State::Pausing, "Stopping its servers"),
-    };
-    (state, reason.into())
+    }
 }
 
 fn describe_life(

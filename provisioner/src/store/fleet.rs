@@ -7,7 +7,7 @@ use sqlx::PgPool;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::write::LEASE_SECONDS;
+use super::write::{LEASE_SECONDS, begin};
 use super::{Plan, StoreError, Wanted};
 use crate::status::{State, Status};
 
@@ -156,14 +156,7 @@ pub async fn take(
     .fetch_all(&mut *transaction)
     .await?;
     let ids: Vec<Uuid> = tokens.iter().map(|row| row.cluster_id).collect();
-    sqlx::query!(
-        "INSERT INTO cluster_status (cluster_id, state, reason)
-         SELECT id, 'creating', $2 FROM unnest($1::uuid[]) AS t(id) ON CONFLICT (cluster_id) DO NOTHING",
-        &ids,
-        BEGIN
-    )
-    .execute(&mut *transaction)
-    .await?;
+    begin(&mut transaction, &ids, BEGIN).await?;
     let rows = sqlx::query!(
         r#"SELECT s.cluster_id, s.state, s.reason, s.observed_generation, s.spus_ready, s.partitions, s.storage_bytes,
                   s.restarts, s.last_error, s.ready_at IS NOT NULL AS "ready!",

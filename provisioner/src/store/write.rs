@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::{Lease, Request, StoreError};
@@ -39,16 +39,26 @@ pub async fn claim(
     .fetch_all(&mut *transaction)
     .await?;
     let ids: Vec<Uuid> = taken.iter().map(|row| row.cluster_id).collect();
+    begin(&mut transaction, &ids, &Status::new().reason).await?;
+    transaction.commit().await?;
+    Ok(taken.into_iter().map(|row| (row.cluster_id, row.token)).collect())
+}
+
+/// Gives clusters their first status; those that have one keep it.
+pub(super) async fn begin(
+    connection: &mut PgConnection,
+    clusters: &[Uuid],
+    reason: &str,
+) -> Result<(), StoreError> {
     sqlx::query!(
         "INSERT INTO cluster_status (cluster_id, state, reason)
          SELECT id, 'creating', $2 FROM unnest($1::uuid[]) AS t(id) ON CONFLICT (cluster_id) DO NOTHING",
-        &ids,
-        Status::new().reason
+        clusters,
+        reason
     )
-    .execute(&mut *transaction)
+    .execute(connection)
     .await?;
-    transaction.commit().await?;
-    Ok(taken.into_iter().map(|row| (row.cluster_id, row.token)).collect())
+    Ok(())
 }
 
 /// Renews every lease of a holder, and gives the tokens.

@@ -92,18 +92,7 @@ async fn a_settled_cluster_is_written_to_by_nobody() -> anyhow::Result<()> {
     };
     // A new provisioner looks at everything anew: a pass over a settled world.
     let settled = versions().await?;
-    fleet.kubectl(&["rollout", "restart", "-n", "fluvio-cloud", "deployment/provisioner"]).await?;
-    fleet
-        .kubectl(&[
-            "rollout",
-            "status",
-            "-n",
-            "fluvio-cloud",
-            "deployment/provisioner",
-            "--timeout=120s",
-            "--request-timeout=130s",
-        ])
-        .await?;
+    fleet.replace("provisioner").await?;
     whole_flow(&tenant, "after-a-new-provisioner").await?;
     assert_eq!(versions().await?, settled);
     Ok(())

@@ -41,19 +41,7 @@ async fn every_program_of_the_cloud_is_replaced_under_load() -> anyhow::Result<(
     let tenant = fleet.tenant().await?;
     let load = Load::start(&tenant, "replaced", 1).await?;
     for program in ["provisioner", "signer", "portal", "gateway"] {
-        let deployment = format!("deployment/{program}");
-        fleet.kubectl(&["rollout", "restart", "-n", "fluvio-cloud", &deployment]).await?;
-        fleet
-            .kubectl(&[
-                "rollout",
-                "status",
-                "-n",
-                "fluvio-cloud",
-                &deployment,
-                "--timeout=150s",
-                "--request-timeout=160s",
-            ])
-            .await?;
+        fleet.replace(program).await?;
         load.wait_for_more(200).await?;
     }
     works_again(&tenant, "after-all").await?;

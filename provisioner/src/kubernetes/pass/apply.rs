@@ -6,12 +6,13 @@ use kube::core::DynamicObject;
 use serde_json::Value;
 use tracing::info;
 
-use super::{Pass, StepError};
+use super::Pass;
 use crate::kubernetes::api::ApiError;
 use crate::kubernetes::fleet::View;
 use crate::kubernetes::live::{Watched, covers_object};
 use crate::kubernetes::names;
 use crate::kubernetes::objects::{Kind, Ref, build};
+use crate::step::StepError;
 use crate::store;
 
 impl Pass<'_> {

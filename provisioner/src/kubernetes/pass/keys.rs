@@ -10,12 +10,13 @@ use tokio::time::Instant;
 use tracing::info;
 use uuid::Uuid;
 
-use super::{Pass, StepError};
+use super::Pass;
 use crate::identity;
 use crate::kubernetes::fleet::View;
 use crate::kubernetes::mind::{Held, Keys, Request};
 use crate::kubernetes::objects::secrets::{self, Asked, Identity, NOT_AFTER, REQUEST, USE, Use};
 use crate::settings::pem;
+use crate::step::StepError;
 use crate::store::{self, Answer};
 
 impl Pass<'_> {

@@ -5,11 +5,12 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::debug;
 
-use super::{Pass, StepError};
+use super::Pass;
 use crate::kubernetes::fleet::View;
 use crate::kubernetes::live::{NamespaceFacts, Watched};
 use crate::kubernetes::mind::Keys;
 use crate::kubernetes::objects::Kind;
+use crate::step::StepError;
 
 /// A cluster that is not as it is wanted, and of which nothing was heard for so long, is looked at past the
 /// watches.

@@ -27,6 +27,7 @@ use super::plan::{Facts, Step, plan};
 use super::status::describe;
 use crate::config::Config;
 use crate::status::{State, Trouble};
+use crate::step::StepError;
 use crate::store::{self, Lease, StoreError};
 
 /// What all passes share.
@@ -41,40 +42,6 @@ pub struct Ground {
     pub fleet: Arc<Fleet>,
     /// What is counted.
     pub counters: Arc<Counters>,
-}
-
-/// Why a step ended the pass.
-#[derive(Debug, thiserror::Error)]
-enum StepError {
-    /// Not there yet; look again soon. Nothing is wrong as long as it does not take long.
-    #[error("{0}")]
-    NotYet(String),
-    /// Something is wrong; try again later.
-    #[error("{error}")]
-    Wrong {
-        /// For the tenant.
-        reason: &'static str,
-        /// For the operator.
-        error: String,
-    },
-    /// The API server is away. Clusters go on, so nothing is said about them.
-    #[error("{0}")]
-    Away(String),
-    /// Somebody else works on the cluster.
-    #[error("the lease was lost")]
-    Fenced,
-    /// The cluster is gone.
-    #[error("the cluster is gone")]
-    Gone,
-}
-
-impl From<StoreError> for StepError {
-    fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::Fenced => Self::Fenced,
-            other => Self::Wrong { reason: "Waiting for the cloud's database", error: other.to_string() },
-        }
-    }
 }
 
 impl From<ApiError> for StepError {

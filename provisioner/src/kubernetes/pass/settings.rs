@@ -4,7 +4,7 @@ use cluster_settings::{PublicEndpoint, SpuEntry};
 use tokio::time::Instant;
 use tracing::info;
 
-use super::{Pass, StepError};
+use super::Pass;
 use crate::control::{Control, ControlError, ControlIdentity};
 use crate::kubernetes::facts::content;
 use crate::kubernetes::fleet::View;
@@ -13,6 +13,7 @@ use crate::kubernetes::names;
 use crate::kubernetes::objects::internal_name;
 use crate::kubernetes::objects::secrets::Use;
 use crate::settings::{self, ServerIdentity};
+use crate::step::StepError;
 use crate::store;
 use crate::{control, probe};
 
