@@ -163,6 +163,15 @@ impl Region {
         waited.await.with_context(|| self.end_of_log())
     }
 
+    /// Ends the leases of a provisioner that was killed: they would run out by themselves, half a minute later.
+    pub async fn end_leases(&self, cloud: &Cloud) -> anyhow::Result<()> {
+        let mut database = cloud.database().await?;
+        let of_region = "UPDATE leases SET expires_at = now()
+                         WHERE cluster_id IN (SELECT id FROM clusters WHERE region = $1)";
+        sqlx::query(of_region).bind(&self.name).execute(&mut database).await?;
+        Ok(())
+    }
+
     /// Waits until the cluster's row is gone.
     pub async fn until_gone(&self, cloud: &Cloud, cluster: Uuid) -> anyhow::Result<()> {
         let mut database = cloud.database().await?;

@@ -119,9 +119,8 @@ fn empty_claims(site: &Site, view: &View) -> Vec<String> {
     if view.live.namespace() != NamespaceFacts::Present || view.live.spus() != Some(view.shape.spus) {
         return Vec::new();
     }
-    let spus = names::spus(view.shape.spus, &site.config.zones);
-    let pods = spus.into_iter().map(|spu| spu.name).chain(["sc-0".to_owned()]);
-    let kept: Vec<String> = pods.map(|pod| objects::claim_of(&pod)).collect();
+    let pods = names::pods(view.shape.spus, &site.config.zones);
+    let kept: Vec<String> = pods.iter().map(|pod| objects::claim_of(pod)).collect();
     let used = |claim: &str| view.live.pods().any(|(pod, _)| objects::claim_of(pod) == claim);
     let spare =
         |(claim, ..): &(&str, uuid::Uuid, bool)| !kept.iter().any(|kept| kept == claim) && !used(claim);

@@ -1,6 +1,7 @@
 //! What is remembered of a cluster from one pass to the next, and what it takes to talk to it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use time::OffsetDateTime;
 use tokio::time::Instant;
@@ -34,14 +35,26 @@ pub struct Mind {
     pub trouble: Option<Trouble>,
     /// Since when the cluster is not as it is wanted.
     pub unsettled: Option<Instant>,
-    /// When its objects were last looked at past the watches, since then.
-    pub looked_again: Option<Instant>,
+    /// The last look at its objects past the watches, since then.
+    pub looked_again: Option<LookedAgain>,
+    /// SPUs were taken away, and no look past the watches has shown yet that nothing of them is left: an event
+    /// that never came would leave their volumes for ever.
+    pub shrunk: bool,
     /// When something was last heard of its objects, as of the last pass.
     pub heard: Option<Instant>,
     /// Passes in a row in which nothing was done, and before which nothing was heard.
     pub idle: u32,
     /// When this provisioner took it up.
     pub since: Instant,
+}
+
+/// A look past the watches.
+#[derive(Debug, Clone, Copy)]
+pub struct LookedAgain {
+    /// When.
+    pub at: Instant,
+    /// How long to trust the watches from there on.
+    pub trust: Duration,
 }
 
 impl Mind {
@@ -60,6 +73,7 @@ impl Mind {
             trouble: None,
             unsettled: None,
             looked_again: None,
+            shrunk: false,
             heard: None,
             idle: 0,
             since: Instant::now(),

@@ -100,6 +100,11 @@ pub fn spus(count: u8, zones: &[String]) -> Vec<Spu> {
     (0..count).map(|number| Spu::numbered(number, zones)).collect()
 }
 
+/// The pods of a cluster with so many SPUs.
+pub fn pods(count: u8, zones: &[String]) -> Vec<String> {
+    spus(count, zones).into_iter().map(|spu| spu.name).chain(["sc-0".to_owned()]).collect()
+}
+
 /// The StatefulSets of a cluster's SPUs, with their replicas. Every zone has one, so that an SPU more or less
 /// changes a number only.
 pub fn sets(count: u8, zones: &[String]) -> Vec<(String, i32)> {

@@ -1,3 +1,4 @@
+use anyhow::Context;
 use e2e::api_proxy::{ApiProxy, Hearing, Moment};
 use e2e::cloud::Cloud;
 use e2e::fleet::Fleet;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 /// Crashes that every run tries.
-const SAMPLED: u64 = 8;
+const SAMPLED: u64 = 10;
 
 /// A region on the shared node, whose provisioner reaches the API server through a proxy of the test's.
 async fn region(cloud: &Cloud, name: &str) -> anyhow::Result<(Region, ApiProxy)> {
@@ -55,16 +56,24 @@ async fn a_provisioner_killed_at_any_call_leaves_one_whole_cluster_or_none() -> 
     region.want_gone(&cloud, first).await?;
     region.until_gone(&cloud, first).await?;
     println!("{creating} calls make a cluster: {:?}", proxy.calls());
+    let mut survivors = Vec::new();
     for (call, moment) in crashes(creating) {
         let cluster = crash_once(&cloud, &region, &proxy, call, moment).await?;
         // What the killed one left behind, a Secret that nothing uses, is found when Secrets are looked at next.
-        until("nothing is missing or left over", Duration::from_secs(60), async || {
+        until("nothing is missing or left over", Duration::from_secs(120), async || {
             let found = owned(cluster).await?;
             anyhow::ensure!(found == whole, "killed {moment:?} call {call}: {found:?}");
             Ok(Some(()))
         })
-        .await?;
-        region.want_gone(&cloud, cluster).await?;
+        .await
+        .with_context(|| region.end_of_log())?;
+        survivors.push(cluster);
+    }
+    // At the end, so that the calls that are counted are those of one cluster.
+    for cluster in &survivors {
+        region.want_gone(&cloud, *cluster).await?;
+    }
+    for cluster in survivors {
         region.until_gone(&cloud, cluster).await?;
         let namespace = Fleet::namespace(&cluster.to_string());
         assert!(Fleet::shared()?.object("", "namespace", &namespace).await?.is_none());
@@ -91,6 +100,7 @@ async fn crash_once(
     proxy.crash_at(call, moment, region.killer());
     let cluster = region.want(cloud, 1, 1).await?[0];
     until_crashed(proxy).await?;
+    region.end_leases(cloud).await?;
     region.start()?;
     region.until_state(cloud, cluster, "running").await?;
     Ok(cluster)
@@ -115,7 +125,8 @@ async fn watches_that_drop_double_or_swap_events_end_in_the_same_state() -> anyh
             let left = owned(cluster).await?;
             Ok((!left.iter().any(|name| name.contains("main-1"))).then_some(()))
         })
-        .await?;
+        .await
+        .with_context(|| region.end_of_log())?;
         region.want_gone(&cloud, cluster).await?;
         region.until_gone(&cloud, cluster).await?;
     }

@@ -9,7 +9,12 @@ async fn a_person_signs_up_and_owns_pods_in_a_namespace_of_their_own() -> anyhow
     let tenant = Tenant::with_cluster(Person::sign_up_in(fleet.visitor()).await?, "quince", 1).await?;
     whole_flow(&tenant, "hello").await?;
     let namespace = Fleet::namespace(&tenant.cluster.id);
-    assert_eq!(ready_pods(&fleet.objects(&namespace, "pods").await?), ["main-0", "sc-0"]);
+    // The kubelet tells a little later than the cluster itself.
+    fleet
+        .until("both servers are ready", async || {
+            Ok((ready_pods(&fleet.objects(&namespace, "pods").await?) == ["main-0", "sc-0"]).then_some(()))
+        })
+        .await?;
     let object = fleet.object("", "namespace", &namespace).await?.expect("the namespace");
     assert_eq!(object["metadata"]["labels"]["pod-security.kubernetes.io/enforce"], "restricted");
     // Nothing that the tenant chose names anything, or is in what describes it.

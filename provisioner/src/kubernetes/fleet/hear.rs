@@ -8,9 +8,9 @@ use super::{Fleet, Ward};
 use crate::kubernetes::live::{self, Watched};
 
 impl Fleet {
-    /// Takes in a live object, from a watch or from the answer to a write.
-    pub fn see(&self, watched: Watched, object: &DynamicObject) {
-        let Some(cluster) = live::owner(watched, object) else { return };
+    /// Takes in a live object, from a watch or from the answer to a write; says whether that was news.
+    pub fn see(&self, watched: Watched, object: &DynamicObject) -> bool {
+        let Some(cluster) = live::owner(watched, object) else { return false };
         // Judged without the lock: building the wanted object takes longer than all else here.
         let covered = match watched {
             Watched::Written(kind) => {
@@ -23,21 +23,24 @@ impl Fleet {
         let round = inner.rounds.get(&watched).map_or(0, |(round, _)| *round);
         let ward = inner.wards.entry(cluster).or_default();
         ward.heard = Some(Instant::now());
-        if ward.live.take(watched, object, covered, round) {
+        let news = ward.live.take(watched, object, covered, round);
+        if news {
             self.queue(&mut inner, cluster);
         }
+        news
     }
 
     /// Takes in all live objects of one kind that a cluster has, as they were at this version of the API server's
-    /// store: what is known of a later one stays.
-    pub fn see_all(&self, cluster: Uuid, watched: Watched, objects: &[DynamicObject], version: u64) {
+    /// store: what is known of a later one stays. Says whether there was news in it.
+    pub fn see_all(&self, cluster: Uuid, watched: Watched, objects: &[DynamicObject], version: u64) -> bool {
+        let mut news = false;
         for object in objects {
-            self.see(watched, object);
+            news |= self.see(watched, object);
         }
         let there = |name: &str| objects.iter().any(|object| object.metadata.name.as_deref() == Some(name));
-        if let Some(ward) = self.inner().wards.get_mut(&cluster) {
-            ward.live.keep_only(watched, there, version);
-        }
+        let mut inner = self.inner();
+        let Some(ward) = inner.wards.get_mut(&cluster) else { return news };
+        ward.live.keep_only(watched, there, version) || news
     }
 
     /// Takes in that an object is gone.

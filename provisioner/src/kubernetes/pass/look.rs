@@ -8,7 +8,8 @@ use tracing::debug;
 use super::Pass;
 use crate::kubernetes::fleet::View;
 use crate::kubernetes::live::{NamespaceFacts, Watched};
-use crate::kubernetes::mind::Keys;
+use crate::kubernetes::mind::{Keys, LookedAgain};
+use crate::kubernetes::names;
 use crate::kubernetes::objects::Kind;
 use crate::step::StepError;
 
@@ -17,11 +18,12 @@ use crate::step::StepError;
 const TRUST: Duration = Duration::from_secs(20);
 
 /// What the way of a cluster depends on. What only its own writes change is known by their answers.
-const AWAITED: [Watched; 5] = [
+const AWAITED: [Watched; 6] = [
     Watched::Written(Kind::Namespace),
     Watched::Written(Kind::ResourceQuota),
     Watched::Written(Kind::StatefulSet),
     Watched::Pod,
+    Watched::Claim,
     Watched::Volume,
 ];
 
@@ -47,40 +49,55 @@ impl Pass<'_> {
         self.look_at_health(view).await
     }
 
-    /// A watch may have missed something. Who waits for long asks for himself, ever more rarely.
+    /// A watch may have missed something. Who waits for long asks for himself: again soon where there was news
+    /// that the watches had not told, and else ever more rarely.
     pub(super) async fn look_again_when_due(&mut self, view: &View) -> Result<(), StepError> {
         let Some(since) = self.mind.unsettled else {
             self.mind.looked_again = None;
             return Ok(());
         };
         let silent_since = view.heard.map_or(since, |heard| heard.max(since));
-        let pause = self.mind.looked_again.map_or(TRUST, |at| at.saturating_duration_since(since).max(TRUST));
-        let last = self.mind.looked_again.map_or(silent_since, |at| at.max(silent_since));
-        if last.elapsed() < pause {
+        let (last, trust) = match self.mind.looked_again {
+            Some(look) => (look.at.max(silent_since), look.trust),
+            None => (silent_since, TRUST),
+        };
+        if last.elapsed() < trust {
             return Ok(());
         }
-        self.mind.looked_again = Some(Instant::now());
+        self.mind.looked_again = Some(LookedAgain { at: Instant::now(), trust: trust * 2 });
+        if self.look_past_the_watches(view).await? {
+            self.mind.looked_again = Some(LookedAgain { at: Instant::now(), trust: TRUST });
+        } else {
+            let wanted = names::pods(view.shape.spus, &self.ground.fleet.site().config.zones);
+            self.mind.shrunk &= view.live.pods().any(|(pod, _)| !wanted.iter().any(|name| name == pod));
+        }
+        Ok(())
+    }
+
+    /// Says whether there was news.
+    async fn look_past_the_watches(&self, view: &View) -> Result<bool, StepError> {
+        let mut news = false;
         debug!(cluster = %self.cluster, "looking past the watches");
         let (server, fleet, namespace) = (&self.ground.server, &self.ground.fleet, self.namespace());
         for watched in AWAITED {
             match watched {
                 Watched::Written(Kind::Namespace) => {
                     let found = server.get(watched, "", &namespace).await?;
-                    fleet.see_all(self.cluster, watched, found.as_slice(), u64::MAX);
+                    news |= fleet.see_all(self.cluster, watched, found.as_slice(), u64::MAX);
                 }
                 Watched::Volume => {
                     let mut found = Vec::new();
                     for volume in view.live.volumes() {
                         found.extend(server.get(watched, "", volume).await?);
                     }
-                    fleet.see_all(self.cluster, watched, &found, u64::MAX);
+                    news |= fleet.see_all(self.cluster, watched, &found, u64::MAX);
                 }
                 _ => {
                     let (found, version) = server.list(watched, &namespace).await?;
-                    fleet.see_all(self.cluster, watched, &found, version);
+                    news |= fleet.see_all(self.cluster, watched, &found, version);
                 }
             }
         }
-        Ok(())
+        Ok(news)
     }
 }

@@ -107,7 +107,9 @@ impl Pass<'_> {
         let Some(mut view) = self.ground.fleet.view(self.cluster) else { return Err(StepError::Gone) };
         self.refresh_purge(&mut view);
         let facts = self.gather(&view);
-        let settled = nothing_left && pace::is_settled(&view.row.wanted, &facts, &self.mind.status);
+        let settled = nothing_left
+            && !self.mind.shrunk
+            && pace::is_settled(&view.row.wanted, &facts, &self.mind.status);
         if !away {
             self.record(&view, &facts).await?;
         }
@@ -186,6 +188,7 @@ impl Pass<'_> {
             Step::Probe => self.probe(view).await,
             Step::Shrink(spus) => {
                 info!(cluster = %self.cluster, spus, "the others hold nothing any more");
+                self.mind.shrunk = true;
                 self.ground.fleet.decide_shrunk(self.cluster, spus);
                 Ok(())
             }
