@@ -38,8 +38,7 @@ up: setup ## Serve the whole cloud on loopback until Ctrl-C (STATE=, PORTAL_PORT
 	@target/release/fluvio-cloud-local up $(UP_OPTIONS)
 
 .PHONY: kubernetes-up
-kubernetes-up: setup ## Start a Kubernetes of one node and the whole cloud on it (as root; KUBERNETES_STATE=)
-	@deploy/kubernetes/setup
+kubernetes-up: setup kubernetes-setup ## Start a Kubernetes of one node and the whole cloud on it (as root; KUBERNETES_STATE=)
 	@deploy/kubernetes/tools/build kubernetes coredns volumes helm >/dev/null
 	@cargo build --release --workspace --bins
 	@deploy/images/build --programs target/release
@@ -62,18 +61,21 @@ check: ## Format, lints and unit tests: for every save
 	$(call tier,unit tests,cargo test --workspace --lib --bins)
 
 .PHONY: test
-test: setup ## All tests but those that need a Kubernetes: check, queries against the schema, integration, end to end
-	@start=$$SECONDS; $(MAKE) --no-print-directory check queries-check integration; echo "== all tiers: $$((SECONDS - start)) s"
+test: setup kubernetes-setup ## All tests: check, queries against the schema, integration, end to end, on Kubernetes (as root)
+	@start=$$SECONDS; $(MAKE) --no-print-directory check queries-check integration kubernetes; echo "== all tiers: $$((SECONDS - start)) s"
 
 # Always the whole workspace: with fewer packages other features are on, and dependencies are compiled again.
 .PHONY: integration
 integration: ## Each program by itself, then all of them: published clients, a real browser, crashes
 	$(call tier,integration and end to end,cargo build --workspace --bins && cargo test --no-fail-fast --workspace --test '*' -- --skip kubernetes:: --skip chart::)
 
-.PHONY: kubernetes
-kubernetes: ## The same cloud on a real Kubernetes that the tests start and end (as root)
+.PHONY: kubernetes-setup
+kubernetes-setup: ## Install what a Kubernetes of one node needs (as root), or print the line that does
 	@deploy/kubernetes/setup
-	$(call tier,tools for Kubernetes,deploy/kubernetes/tools/build kubernetes coredns volumes helm kubeconform kwok >/dev/null)
+
+.PHONY: kubernetes
+kubernetes: kubernetes-setup ## The same cloud on a real Kubernetes that the tests start and end (as root)
+	$(call tier,tools for Kubernetes (built once and kept),deploy/kubernetes/tools/build kubernetes coredns volumes helm kubeconform kwok >/dev/null)
 	$(call tier,Kubernetes,cargo build --workspace --bins && cargo test --workspace --test e2e -- --test-threads 3 kubernetes:: chart::)
 
 .PHONY: bench
