@@ -55,7 +55,7 @@ impl Pass<'_> {
         let silent_since = view.heard.map_or(since, |heard| heard.max(since));
         let pause = self.mind.looked_again.map_or(TRUST, |at| at.saturating_duration_since(since).max(TRUST));
         let last = self.mind.looked_again.map_or(silent_since, |at| at.max(silent_since));
-        if last.elapsed() < pause {
+        if last.elapsed() < pause || !self.ground.fleet.may_look_again() {
             return Ok(());
         }
         self.mind.looked_again = Some(Instant::now());
