@@ -76,6 +76,11 @@ impl Line {
         Ok(self.sender.send_request(request).await?)
     }
 
+    /// Whether the API server has not hung up.
+    pub fn is_open(&self) -> bool {
+        !self.sender.is_closed()
+    }
+
     /// Asks and reads the whole answer.
     pub async fn ask(
         &mut self,

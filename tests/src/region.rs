@@ -27,6 +27,8 @@ pub struct Site {
     pub image: String,
     /// Where the provisioner answers `/metrics`.
     pub metrics: Option<String>,
+    /// How often a cluster's Secrets are looked at, in seconds.
+    pub secrets_seconds: u32,
 }
 
 /// See the module.
@@ -48,11 +50,12 @@ impl Region {
              public_host = '127.0.0.1'\npublic_port = 9443\ngateway_probe = false\n\
              {}[kubernetes]\nkubeconfig_file = '{}'\nimage = '{}'\n\
              gateway_namespace = 'fluvio-cloud'\ngateway_labels = {{ 'app.kubernetes.io/component' = 'gateway' }}\n\
-             provisioner_namespace = 'fluvio-cloud'\nsecrets_seconds = 10\n",
+             provisioner_namespace = 'fluvio-cloud'\nsecrets_seconds = {}\n",
             database.display(),
             site.metrics.map(|address| format!("metrics_listen = '{address}'\n")).unwrap_or_default(),
             site.kubeconfig.display(),
             site.image,
+            site.secrets_seconds,
         );
         std::fs::write(folder.path().join("provisioner.toml"), text)?;
         let mut database = cloud.database().await?;

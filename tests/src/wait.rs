@@ -11,6 +11,16 @@ const STEP: Duration = Duration::from_millis(20);
 pub async fn until<T>(
     what: &str,
     limit: Duration,
+    look: impl AsyncFnMut() -> anyhow::Result<Option<T>>,
+) -> anyhow::Result<T> {
+    until_every(STEP, what, limit, look).await
+}
+
+/// The same with a look that costs something, so that it is not taken too often.
+pub async fn until_every<T>(
+    step: Duration,
+    what: &str,
+    limit: Duration,
     mut look: impl AsyncFnMut() -> anyhow::Result<Option<T>>,
 ) -> anyhow::Result<T> {
     let end = Instant::now() + limit;
@@ -24,7 +34,7 @@ pub async fn until<T>(
         if Instant::now() > end {
             bail!("{what}: not within {limit:?}{last}");
         }
-        tokio::time::sleep(STEP).await;
+        tokio::time::sleep(step).await;
     }
 }
 

@@ -114,6 +114,7 @@ impl Director {
             }
         }
         self.since = Some(changes.next);
+        fleet.rows_are_known();
         if is_due(&mut self.counted, IDS_EVERY) {
             fleet.only(&fleet::ids(pool, region).await?.into_iter().collect());
         }

@@ -5,7 +5,6 @@ use std::net::IpAddr;
 
 use time::{Duration, OffsetDateTime};
 
-use super::covers::fingerprint;
 use super::fleet::View;
 use super::live::{Live, NamespaceFacts};
 use super::mind::{Content, Mind};
@@ -16,16 +15,17 @@ use super::plan::{Facts, Identities, SetState};
 use crate::identity::is_old;
 
 /// Everything that is known about a cluster, put together.
-pub fn gather(site: &Site, view: &View, mind: &Mind, lifetime: Duration, now: OffsetDateTime) -> Facts {
+pub fn gather(site: &Site, view: &View, mind: &mut Mind, lifetime: Duration, now: OffsetDateTime) -> Facts {
     let View { row, shape, live, .. } = view;
     let namespace = live.namespace();
     let all = objects::all(site, shape);
-    let matched = |object: &Ref| {
-        objects::build(site, shape, object)
-            .is_some_and(|wanted| live.is_covered(object, fingerprint(&wanted)))
-    };
-    let (sets, others): (Vec<Ref>, Vec<Ref>) =
-        all.iter().cloned().partition(|object| object.kind == Kind::StatefulSet);
+    let prints = mind.prints.of(site, shape, &all);
+    let states = all.iter().cloned().zip(prints).map(|(object, print)| {
+        let matched = *print != 0 && live.is_covered(&object, *print);
+        (object, matched)
+    });
+    let (sets, others): (Vec<_>, Vec<_>) = states.partition(|(object, _)| object.kind == Kind::StatefulSet);
+    let mind = &*mind;
     let surplus = |object: &Ref| !all.contains(object) && object.kind != Kind::StatefulSet;
     let wanted_pods: BTreeMap<String, i32> =
         names::sets(shape.spus, &site.config.zones).into_iter().chain([("sc".into(), 1)]).collect();
@@ -34,7 +34,7 @@ pub fn gather(site: &Site, view: &View, mind: &Mind, lifetime: Duration, now: Of
     };
     Facts {
         namespace,
-        unmatched: others.into_iter().filter(|object| !matched(object)).collect(),
+        unmatched: others.into_iter().filter(|(_, matched)| !matched).map(|(object, _)| object).collect(),
         surplus: if namespace == NamespaceFacts::Present {
             live.refs().filter(surplus).collect()
         } else {
@@ -43,7 +43,7 @@ pub fn gather(site: &Site, view: &View, mind: &Mind, lifetime: Duration, now: Of
         empty_claims: empty_claims(site, view),
         volumes: live.volumes().count(),
         quota_in_force: live.quota_in_force(),
-        sets: sets.into_iter().map(|object| set_state(live, matched(&object), object)).collect(),
+        sets: sets.into_iter().map(|(object, matched)| set_state(live, matched, object)).collect(),
         shrinking: live.sets().any(shrinking),
         at_rest: live.at_rest(),
         may_roll: true,

@@ -7,6 +7,7 @@ use time::OffsetDateTime;
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use super::objects::Prints;
 use super::objects::secrets::{Asked, Use};
 use crate::control::{ControlIdentity, Health};
 use crate::status::{Status, Trouble};
@@ -20,6 +21,8 @@ pub struct Mind {
     pub backends: Vec<(String, String)>,
     /// The cluster's Secrets.
     pub keys: Keys,
+    /// What its objects are to be, in short.
+    pub prints: Prints,
     /// Added to the wanted generation to give the settings' own, which grows with every change of what is
     /// pushed; not known before the cluster said what it has.
     pub offset: Option<u64>,
@@ -66,6 +69,7 @@ impl Mind {
             status: taken.status.clone(),
             backends: taken.backends.clone().into_iter().collect(),
             keys: Keys::default(),
+            prints: Prints::default(),
             offset: None,
             pushed: None,
             health: None,

@@ -47,6 +47,7 @@ pub async fn watch(
     let config = Config::default().page_size(PAGE);
     // A volume carries no label of ours; it names the namespace of its claim.
     let config = if watched == Watched::Volume { config } else { config.labels(&ours) };
+    fleet.until_rows_are_known().await;
     let mut events = watcher(api, config).boxed();
     let mut pause = PAUSES.0;
     while let Some(event) = events.next().await {
@@ -83,7 +84,7 @@ fn take_in(fleet: &Fleet, counters: &Counters, watched: Watched, event: Event<ku
         }
         Event::Apply(object) | Event::InitApply(object) => {
             counters.event();
-            fleet.see(watched, &object);
+            fleet.hear(watched, &object);
         }
         Event::Delete(object) => {
             counters.event();

@@ -5,3 +5,4 @@ mod crashes; // the provisioner killed at every call, told of changes wrongly, c
 mod drift; // each owned object deleted or edited comes back
 mod faults; // pods killed, kubelet and API server restarted, under load
 mod main_job; // sign-up to the first record, in the tenant's own namespace
+mod scale; // two hundred tenants on simulated nodes: what settling them and one change cost

@@ -8,7 +8,24 @@ use super::{Fleet, Ward};
 use crate::kubernetes::live::{self, Watched};
 
 impl Fleet {
-    /// Takes in a live object, from a watch or from the answer to a write; says whether that was news.
+    /// Takes in a live object from a watch. Most of what a watch tells is the provisioner's own doing, and was taken
+    /// in with the answer to the write.
+    pub fn hear(&self, watched: Watched, object: &DynamicObject) {
+        let Some(cluster) = live::owner(watched, object) else { return };
+        let known = {
+            let mut inner = self.inner();
+            let round = inner.rounds.get(&watched).map_or(0, |(round, _)| *round);
+            let ward = inner.wards.entry(cluster).or_default();
+            ward.heard = Some(Instant::now());
+            ward.live.knows(watched, object, round)
+        };
+        if !known {
+            self.see(watched, object);
+        }
+    }
+
+    /// Takes in a live object, from a watch or from the answer to a write or a question; says
+    /// whether that was news.
     pub fn see(&self, watched: Watched, object: &DynamicObject) -> bool {
         let Some(cluster) = live::owner(watched, object) else { return false };
         // Judged without the lock: building the wanted object takes longer than all else here.

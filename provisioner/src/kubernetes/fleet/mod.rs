@@ -6,8 +6,9 @@ mod hear;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -17,6 +18,9 @@ use super::objects::{Shape, Site};
 use super::rolls::Rolls;
 use crate::store::Lease;
 use crate::store::fleet::Row;
+
+/// The least time between two clusters that are looked at past the watches.
+const LOOK_AGAIN_EVERY: Duration = Duration::from_secs(1);
 
 /// One cluster.
 #[derive(Default)]
@@ -84,6 +88,8 @@ struct Inner {
     /// Requests for certificates that the signer has not answered yet, and whose they are.
     asked: HashMap<Uuid, Uuid>,
     rolls: Rolls,
+    /// When a cluster was last looked at past the watches.
+    looked: Option<Instant>,
     /// Round of each watch, and whether its first whole look is done.
     rounds: BTreeMap<Watched, (u32, bool)>,
 }
@@ -94,12 +100,14 @@ pub struct Fleet {
     inner: Mutex<Inner>,
     /// Somebody's turn came.
     pub turn: Notify,
+    /// What is wanted was read once.
+    wanted: watch::Sender<bool>,
 }
 
 impl Fleet {
     /// No cluster yet.
     pub fn new(site: Site) -> Self {
-        Self { site, inner: Mutex::default(), turn: Notify::new() }
+        Self { site, inner: Mutex::default(), turn: Notify::new(), wanted: watch::Sender::new(false) }
     }
 
     /// What is the same for all clusters.
@@ -110,6 +118,18 @@ impl Fleet {
     fn inner(&self) -> MutexGuard<'_, Inner> {
         // Nothing that holds the lock can panic half-way through a change.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Every row was taken in once.
+    pub fn rows_are_known(&self) {
+        self.wanted.send_if_modified(|known| !std::mem::replace(known, true));
+    }
+
+    /// Waits until every row was taken in once. What is live is compared with what is wanted when it is heard of: a
+    /// fleet that is heard of before would have to be read again, object by object.
+    pub async fn until_rows_are_known(&self) {
+        // The sender is in here: it does not go away.
+        let _ = self.wanted.subscribe().wait_for(|known| *known).await;
     }
 
     /// Takes in a row; says whether it was new or other than before.
@@ -321,6 +341,17 @@ impl Fleet {
     /// The servers of a cluster are renewed, or need not be: it makes room for another.
     pub fn leave_roll(&self, cluster: Uuid) {
         self.free_roll(&mut self.inner(), cluster);
+    }
+
+    /// Whether a cluster may be looked at past the watches now: one a second of all that have not been heard of for
+    /// long. When thousands wait, it is the API server that is slow, and questions make it slower.
+    pub fn may_look_again(&self) -> bool {
+        let mut inner = self.inner();
+        let may = inner.looked.is_none_or(|at| at.elapsed() >= LOOK_AGAIN_EVERY);
+        if may {
+            inner.looked = Some(Instant::now());
+        }
+        may
     }
 
     // ── Certificates ─────────────────────────────────────────────────────────────────────────────────────

@@ -4,7 +4,7 @@ use kube::core::DynamicObject;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{Watched, read};
+use super::{Live, Watched, read};
 use crate::kubernetes::covers::{covers, fingerprint};
 use crate::kubernetes::names::cluster_of;
 use crate::kubernetes::objects::{self, Kind, Ref, Shape, Site};
@@ -31,6 +31,20 @@ pub fn judge(site: &Site, shape: &Shape, kind: Kind, object: &DynamicObject) -> 
         _ => objects::build(site, shape, &Ref { kind, name }),
     };
     wanted.filter(|wanted| covers_object(wanted, object)).map_or(0, |wanted| fingerprint(&wanted))
+}
+
+impl Live {
+    /// Whether this very version of an object was taken in before, in this round of its watch, and compared with what
+    /// was wanted.
+    pub fn knows(&self, watched: Watched, object: &DynamicObject, round: u32) -> bool {
+        let Watched::Written(kind) = watched else { return false };
+        let Some((name, uid, version)) = read::identity(object) else { return false };
+        self.entries.iter().any(|entry| {
+            (entry.kind, entry.uid, entry.version, entry.round) == (kind, uid, version, round)
+                && entry.name == name
+                && entry.covered != 0
+        })
+    }
 }
 
 /// Whether a live object is as it is wanted.

@@ -9,6 +9,7 @@ mod limit_range;
 mod namespace;
 mod network_policies;
 mod pod;
+mod prints;
 mod resource_quota;
 mod role_binding;
 pub mod secrets;
@@ -18,6 +19,7 @@ pub mod sizes;
 mod stateful_sets;
 
 pub use config_map::internal_name;
+pub use prints::Prints;
 pub use stateful_sets::claim_of;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -95,7 +97,7 @@ pub struct Site {
 }
 
 /// What the objects of one cluster are made from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Shape {
     /// The cluster.
     pub cluster: Uuid,

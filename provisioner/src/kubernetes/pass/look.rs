@@ -61,7 +61,7 @@ impl Pass<'_> {
             Some(look) => (look.at.max(silent_since), look.trust),
             None => (silent_since, TRUST),
         };
-        if last.elapsed() < trust {
+        if last.elapsed() < trust || !self.ground.fleet.may_look_again() {
             return Ok(());
         }
         self.mind.looked_again = Some(LookedAgain { at: Instant::now(), trust: trust * 2 });

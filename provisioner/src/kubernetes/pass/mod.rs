@@ -167,8 +167,9 @@ impl Pass<'_> {
         view.row.wanted.purge_due = view.row.wanted.deleted && due;
     }
 
-    fn gather(&self, view: &View) -> Facts {
-        gather(self.ground.fleet.site(), view, self.mind, self.lifetime(), OffsetDateTime::now_utc())
+    fn gather(&mut self, view: &View) -> Facts {
+        let lifetime = self.lifetime();
+        gather(self.ground.fleet.site(), view, self.mind, lifetime, OffsetDateTime::now_utc())
     }
 
     async fn apply(&mut self, step: Step, view: &View) -> Result<(), StepError> {

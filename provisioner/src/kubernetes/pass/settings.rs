@@ -1,10 +1,12 @@
 //! What is told to a cluster's SC, and what it tells.
 
+use std::time::Duration;
+
 use cluster_settings::{PublicEndpoint, SpuEntry};
 use tokio::time::Instant;
 use tracing::info;
 
-use super::Pass;
+use super::{Pass, pace};
 use crate::control::{Control, ControlError, ControlIdentity};
 use crate::kubernetes::facts::content;
 use crate::kubernetes::fleet::View;
@@ -60,8 +62,10 @@ impl Pass<'_> {
 
     /// Asks the cluster how it is: often while it is not as it is wanted, rarely when it is.
     pub(super) async fn look_at_health(&mut self, view: &View) -> Result<(), StepError> {
-        let every = self.ground.fleet.site().config.health_seconds;
-        let fresh = |asked: Instant| asked.elapsed().as_secs() + 1 < every;
+        let every = Duration::from_secs(self.ground.fleet.site().config.health_seconds);
+        // As long as the pause between passes: else every other one would find the last answer still good.
+        let every = pace::spread(every, self.cluster);
+        let fresh = |asked: Instant| asked.elapsed() + Duration::from_secs(1) < every;
         let all_ready = view.live.pods().all(|(_, pod)| pod.ready && !pod.ending);
         if self.mind.unsettled.is_none() && all_ready && self.mind.asked_at.is_some_and(fresh) {
             return Ok(());

@@ -6,6 +6,7 @@ mod fleet;
 mod idle;
 mod kafka;
 mod one_at_a_time;
+mod record;
 mod report;
 mod throughput;
 
@@ -46,6 +47,9 @@ struct Options {
     /// Tenants of the simulated fleet.
     #[arg(long, default_value_t = 1_000)]
     tenants: usize,
+    /// Appends what was found of the simulated fleet to this file.
+    #[arg(long)]
+    record: Option<std::path::PathBuf>,
 }
 
 impl Options {
@@ -93,7 +97,10 @@ async fn bench(options: &Options) -> anyhow::Result<bool> {
         fleet::click(&mut report).await?;
     }
     if options.wants(Part::Fleet) {
-        fleet::scale(&mut report, options.tenants).await?;
+        let found = fleet::scale(&mut report, options.tenants).await?;
+        if let Some(path) = &options.record {
+            record::append(path, &machine, &found)?;
+        }
     }
     report.print();
     let path = report.keep(&machine)?;
