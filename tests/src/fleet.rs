@@ -98,7 +98,8 @@ impl Fleet {
     /// What a further provisioner needs to keep clusters on this node.
     pub fn site(&self, kubeconfig: PathBuf) -> Site {
         // Often, so that a test sees a lost Secret come back.
-        Site { kubeconfig, image: self.cluster_image.clone(), metrics: None, secrets_seconds: 10 }
+        let image = self.cluster_image.clone();
+        Site { kubeconfig, image, metrics: None, secrets_seconds: 10, health_seconds: 10 }
     }
 
     pub fn visitor(&self) -> Visitor {

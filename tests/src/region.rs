@@ -29,6 +29,8 @@ pub struct Site {
     pub metrics: Option<String>,
     /// How often a cluster's Secrets are looked at, in seconds.
     pub secrets_seconds: u32,
+    /// How often a settled cluster is asked how it is, in seconds.
+    pub health_seconds: u32,
 }
 
 /// See the module.
@@ -50,12 +52,13 @@ impl Region {
              public_host = '127.0.0.1'\npublic_port = 9443\ngateway_probe = false\n\
              {}[kubernetes]\nkubeconfig_file = '{}'\nimage = '{}'\n\
              gateway_namespace = 'fluvio-cloud'\ngateway_labels = {{ 'app.kubernetes.io/component' = 'gateway' }}\n\
-             provisioner_namespace = 'fluvio-cloud'\nsecrets_seconds = {}\n",
+             provisioner_namespace = 'fluvio-cloud'\nsecrets_seconds = {}\nhealth_seconds = {}\n",
             database.display(),
             site.metrics.map(|address| format!("metrics_listen = '{address}'\n")).unwrap_or_default(),
             site.kubeconfig.display(),
             site.image,
             site.secrets_seconds,
+            site.health_seconds,
         );
         std::fs::write(folder.path().join("provisioner.toml"), text)?;
         let mut database = cloud.database().await?;
