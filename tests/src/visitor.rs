@@ -66,6 +66,11 @@ impl Visitor {
         Visitor { base, authority, address: self.address, cookies: Mutex::default(), bearer: None }
     }
 
+    /// Somebody else with the same token.
+    pub fn beside(&self) -> Visitor {
+        Visitor { bearer: self.bearer.clone(), ..self.anew() }
+    }
+
     pub fn cookies(&self) -> BTreeMap<String, String> {
         self.cookies.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -4,6 +4,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::db::audit::{self, Actor, Outcome};
 use crate::db::tokens::{self, TokenRow};
+use crate::edge::once::{self, Once};
 use crate::edge::secret;
 use crate::problem::Problem;
 use sqlx::PgPool;
@@ -55,7 +56,11 @@ pub async fn create(
     user_id: Uuid,
     actor: &Actor,
     wanted: Wanted<'_>,
+    once: &Once,
 ) -> Result<(TokenRow, String), Problem> {
+    if let Once::Again(_) = once {
+        return Err(once::shown_once());
+    }
     let name = wanted.name.trim();
     if name.is_empty() || name.chars().count() > 80 || name.chars().any(char::is_control) {
         let detail = "The token's name is empty, longer than 80 characters, or not printable.";
@@ -77,6 +82,7 @@ pub async fn create(
     let hash = secret::hash(&token);
     let row =
         tokens::insert(&mut *tx, organisation_id, user_id, name, &hash, &wanted.scopes, wanted.days).await?;
+    once.note_made(&mut tx, row.id).await?;
     let detail = serde_json::json!({ "name": name, "scopes": wanted.scopes });
     audit::record(&mut *tx, actor, "token.create", &row.id.to_string(), Outcome::Done, detail).await?;
     tx.commit().await?;

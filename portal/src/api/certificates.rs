@@ -16,6 +16,7 @@ use crate::clusters;
 use crate::db::certificates::{self as rows, CertificateRow};
 use crate::edge::errors::ProblemBody;
 use crate::edge::json::JsonBody;
+use crate::edge::once::Once;
 use crate::problem::Problem;
 
 /// A certificate signing request.
@@ -121,6 +122,7 @@ pub async fn create(
     State(app): State<App>,
     caller: ApiCaller,
     Path(cluster): Path<String>,
+    once: Once,
     JsonBody(new): JsonBody<NewCertificate>,
 ) -> Result<(StatusCode, Json<IssuedCertificate>), Problem> {
     let cluster = clusters::find(&app, caller.person.organisation_id, &cluster).await?;
@@ -131,7 +133,7 @@ pub async fn create(
         role: &role,
         lifetime_seconds: new.lifetime_seconds.unwrap_or(DEFAULT_SECONDS),
     };
-    let issued = issue::issue(&app, &caller.person, &cluster, wanted).await?;
+    let issued = issue::issue(&app, &caller.person, &cluster, wanted, &once).await?;
     let answer = IssuedCertificate {
         id: issued.id,
         serial: issued.serial,

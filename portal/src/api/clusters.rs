@@ -16,6 +16,7 @@ use crate::clusters::{self, plans, remove};
 use crate::db::clusters::{self as rows, ClusterRow, Filter};
 use crate::edge::errors::ProblemBody;
 use crate::edge::json::JsonBody;
+use crate::edge::once::Once;
 use crate::problem::Problem;
 
 /// Items of one page when nothing is said, and at most.
@@ -179,12 +180,13 @@ pub async fn list(
 pub async fn create(
     State(app): State<App>,
     caller: ApiCaller,
+    once: Once,
     JsonBody(new): JsonBody<NewCluster>,
 ) -> Result<(StatusCode, Json<Cluster>), Problem> {
     let plan = new.plan.as_deref().map_or(Ok(plans::SMALLEST), plans::named)?;
     let spus = new.spus.unwrap_or(1);
     let wanted = Wanted { name: &new.name, plan, spus, region: new.region.as_deref() };
-    let id = create::create(&app, &caller.person, wanted).await?;
+    let id = create::create(&app, &caller.person, wanted, &once).await?;
     Ok((StatusCode::CREATED, reread(&app, caller.person.organisation_id, id).await?))
 }
 

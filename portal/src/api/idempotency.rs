@@ -13,19 +13,12 @@ use uuid::Uuid;
 use crate::accounts::person::ApiCaller;
 use crate::app::App;
 use crate::db::idempotency::{self, Claim};
+use crate::edge::once::{Once, shown_once, under_way};
 use crate::problem::Problem;
 
 /// Marks an answer that holds a secret: it is never kept, so a retry cannot read it again.
 #[derive(Clone, Copy)]
 pub struct HoldsSecret;
-
-/// What is kept in place of an answer that holds a secret.
-fn shown_once() -> Problem {
-    Problem::conflict(
-        "The first request with this Idempotency-Key was done. Its secret was shown once and is not kept.",
-        "If the secret did not arrive, revoke what was made and ask again with a new key.",
-    )
-}
 
 /// Gives a retry the first answer.
 pub async fn layer(State(app): State<App>, request: Request, next: Next) -> Result<Response, Problem> {
@@ -35,27 +28,27 @@ pub async fn layer(State(app): State<App>, request: Request, next: Next) -> Resu
     let body = body.collect().await.map_err(|_| Problem::Http(StatusCode::PAYLOAD_TOO_LARGE))?.to_bytes();
     let hash = hash_of(&parts.method, parts.uri.path(), &body);
     let user_id = caller.person.user_id;
-    match idempotency::claim(&app.pool, user_id, &key, &hash).await? {
-        Claim::Ours => {
-            let request = Request::from_parts(parts, Body::from(body));
-            // The work goes on when the client hangs up, so that its answer is there for the retry.
-            let work = tokio::spawn(first(app, user_id, key, request, next));
-            work.await.map_err(|error| Problem::internal(&error))?
+    let once = match idempotency::claim(&app.pool, user_id, &key, &hash).await? {
+        Claim::Ours => Once::First { user_id, key: key.clone() },
+        Claim::Answered { request_hash, .. } | Claim::Made { request_hash, .. } if request_hash != hash => {
+            return Err(Problem::conflict(
+                "This Idempotency-Key was used for another request.",
+                "Send a new key with a new request.",
+            ));
         }
-        Claim::Answered { request_hash, .. } if request_hash != hash => Err(Problem::conflict(
-            "This Idempotency-Key was used for another request.",
-            "Send a new key with a new request.",
-        )),
-        Claim::Answered { status, body, .. } => replay(status, &body),
-        Claim::UnderWay => Err(Problem::conflict(
-            "The first request with this Idempotency-Key is still under way.",
-            "Try again in a few seconds with the same key.",
-        )),
-    }
+        Claim::Answered { status, body, .. } => return replay(status, &body),
+        Claim::Made { made, .. } => Once::Again(made),
+        Claim::UnderWay => return Err(under_way()),
+    };
+    let mut request = Request::from_parts(parts, Body::from(body));
+    request.extensions_mut().insert(once);
+    // The work goes on when the client hangs up, so that its answer is there for the retry.
+    let work = tokio::spawn(answer(app, user_id, key, request, next));
+    work.await.map_err(|error| Problem::internal(&error))?
 }
 
-/// Does the work and keeps its answer if it succeeded. What failed has changed nothing and may be tried again.
-async fn first(
+/// Does the work and keeps its answer if it succeeded. What failed has made nothing and may be tried again.
+async fn answer(
     app: App,
     user_id: Uuid,
     key: String,

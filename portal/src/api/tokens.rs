@@ -16,6 +16,7 @@ use crate::app::App;
 use crate::db::tokens;
 use crate::edge::errors::ProblemBody;
 use crate::edge::json::JsonBody;
+use crate::edge::once::Once;
 use crate::problem::Problem;
 
 /// A token to be.
@@ -80,6 +81,7 @@ pub async fn list(State(app): State<App>, caller: ApiPerson) -> Result<Json<Toke
 pub async fn create(
     State(app): State<App>,
     caller: ApiPerson,
+    once: Once,
     JsonBody(new): JsonBody<NewToken>,
 ) -> Result<Response, Problem> {
     let wanted = Wanted {
@@ -88,8 +90,9 @@ pub async fn create(
         scopes: new.scopes.unwrap_or_else(|| vec!["write".into()]),
     };
     let person = &caller.person;
+    let (organisation_id, user_id) = (person.organisation_id, person.user_id);
     let (row, token) =
-        api_token::create(&app.pool, person.organisation_id, person.user_id, &person.actor, wanted).await?;
+        api_token::create(&app.pool, organisation_id, user_id, &person.actor, wanted, &once).await?;
     let made = MadeToken { id: row.id, token, expires_at: time(row.expires_at) };
     let mut response = (StatusCode::CREATED, Json(made)).into_response();
     response.extensions_mut().insert(HoldsSecret);

@@ -14,6 +14,7 @@ use crate::clusters::state::State;
 use crate::db::audit::{self, Outcome};
 use crate::db::certificates::{self as rows, Answer};
 use crate::db::clusters::{self, ClusterRow};
+use crate::edge::once::Once;
 use crate::problem::Problem;
 
 /// How long a client certificate lives when nothing is said: a client that cannot renew works for 90 days.
@@ -63,15 +64,33 @@ pub async fn issue(
     person: &Person,
     cluster: &ClusterRow,
     wanted: Wanted<'_>,
+    once: &Once,
 ) -> Result<Issued, Problem> {
     check(cluster, &wanted)?;
+    let seen = app.live.now();
+    let request = match once {
+        Once::Again(request) => *request,
+        _ => ask(app, person, cluster, wanted, once).await?,
+    };
+    let issued = wait_for_answer(app, request, seen).await?;
+    wait_until_in_force(app, person.organisation_id, cluster.id).await?;
+    Ok(issued)
+}
+
+/// Puts the request before the signer; its id.
+async fn ask(
+    app: &App,
+    person: &Person,
+    cluster: &ClusterRow,
+    wanted: Wanted<'_>,
+    once: &Once,
+) -> Result<Uuid, Problem> {
     let mut tx = app.pool.begin().await?;
     if rows::count(&mut *tx, person.organisation_id, cluster.id).await? >= MOST {
         let detail = format!("The cluster has {MOST} living certificates.");
         return Err(Problem::conflict(detail, "Revoke those that are no longer used."));
     }
     let principal = rows::principal(&mut tx, cluster.id, person.user_id, wanted.role).await?;
-    let seen = app.live.now();
     let request = rows::request(
         &mut *tx,
         cluster.id,
@@ -81,13 +100,12 @@ pub async fn issue(
         wanted.lifetime_seconds,
     )
     .await?;
+    once.note_made(&mut tx, request).await?;
     let detail = json!({ "cluster": cluster.id, "label": wanted.label, "role": wanted.role });
     let object = request.to_string();
     audit::record(&mut *tx, &person.actor, "certificate.request", &object, Outcome::Done, detail).await?;
     tx.commit().await?;
-    let issued = wait_for_answer(app, request, principal, seen).await?;
-    wait_until_in_force(app, person.organisation_id, cluster.id).await?;
-    Ok(issued)
+    Ok(request)
 }
 
 fn check(cluster: &ClusterRow, wanted: &Wanted<'_>) -> Result<(), Problem> {
@@ -111,16 +129,11 @@ fn check(cluster: &ClusterRow, wanted: &Wanted<'_>) -> Result<(), Problem> {
     Ok(())
 }
 
-async fn wait_for_answer(
-    app: &App,
-    request: Uuid,
-    principal: Uuid,
-    seen: crate::live::Moment,
-) -> Result<Issued, Problem> {
+async fn wait_for_answer(app: &App, request: Uuid, seen: crate::live::Moment) -> Result<Issued, Problem> {
     let deadline = Instant::now() + SIGNER_PATIENCE;
     let mut changes = app.live.since(seen);
     while Instant::now() < deadline {
-        if let Some(issued) = read_answer(rows::answer(&app.pool, request).await?, principal)? {
+        if let Some(issued) = read_answer(rows::answer(&app.pool, request).await?)? {
             return Ok(issued);
         }
         changes.wait_at_most(POLL).await;
@@ -132,15 +145,16 @@ async fn wait_for_answer(
 }
 
 /// `None`: not answered yet.
-fn read_answer(answer: Answer, principal: Uuid) -> Result<Option<Issued>, Problem> {
+fn read_answer(answer: Answer) -> Result<Option<Issued>, Problem> {
     if answer.state == "refused" {
         let detail = answer.refusal.unwrap_or_else(|| "The request was refused.".into());
         let fix = "Make a new P-256 key and a request for it, such as `fluvio cloud login` does.";
         return Err(Problem::invalid("csr", detail, fix));
     }
-    let Answer { id, serial, certificate_der, not_after, server_ca_der, .. } = answer;
-    let parts = (id, serial, certificate_der, not_after, server_ca_der);
-    let (Some(id), Some(serial), Some(certificate), Some(not_after), Some(ca)) = parts else {
+    let Answer { principal, id, serial, certificate_der, not_after, server_ca_der, .. } = answer;
+    let parts = (principal, id, serial, certificate_der, not_after, server_ca_der);
+    let (Some(principal), Some(id), Some(serial), Some(certificate), Some(not_after), Some(ca)) = parts
+    else {
         return Ok(None);
     };
     Ok(Some(Issued {
@@ -189,6 +203,7 @@ mod tests {
     fn answer(state: &str) -> Answer {
         Answer {
             state: state.into(),
+            principal: Some(Uuid::nil()),
             refusal: None,
             id: None,
             serial: None,
@@ -200,9 +215,9 @@ mod tests {
 
     #[test]
     fn an_answer_is_waited_for_until_the_signed_certificate_is_there() {
-        assert!(read_answer(answer("pending"), Uuid::nil()).unwrap().is_none());
+        assert!(read_answer(answer("pending")).unwrap().is_none());
         let unsigned = Answer { id: Some(Uuid::nil()), serial: Some(vec![1; 8]), ..answer("pending") };
-        assert!(read_answer(unsigned, Uuid::nil()).unwrap().is_none());
+        assert!(read_answer(unsigned).unwrap().is_none());
         let signed = Answer {
             id: Some(Uuid::nil()),
             serial: Some(vec![0xab; 8]),
@@ -211,13 +226,13 @@ mod tests {
             server_ca_der: Some(vec![0x30]),
             ..answer("issued")
         };
-        assert_eq!(read_answer(signed, Uuid::nil()).unwrap().unwrap().serial, "abababababababab");
+        assert_eq!(read_answer(signed).unwrap().unwrap().serial, "abababababababab");
     }
 
     #[test]
     fn a_refusal_is_shown_in_the_signer_s_words() {
         let refused = Answer { refusal: Some("The key is RSA.".into()), ..answer("refused") };
-        let Err(problem) = read_answer(refused, Uuid::nil()) else { panic!("refused") };
+        let Err(problem) = read_answer(refused) else { panic!("refused") };
         assert_eq!(problem.shown().detail, "The key is RSA.");
     }
 

@@ -11,6 +11,7 @@ use crate::certificates::issue::{self, DEFAULT_SECONDS, Wanted};
 use crate::db::audit::{self, Outcome};
 use crate::db::certificates as rows;
 use crate::db::clusters::ClusterRow;
+use crate::edge::once::Once;
 use crate::problem::Problem;
 
 /// The label of certificates that older clients got; those are counted by it.
@@ -85,7 +86,7 @@ pub async fn make(
 ) -> Result<ClusterConfig, Problem> {
     let (key, csr_der) = new_key()?;
     let wanted = Wanted { csr_der, label, role: "admin", lifetime_seconds: DEFAULT_SECONDS };
-    let issued = issue::issue(app, person, cluster, wanted).await?;
+    let issued = issue::issue(app, person, cluster, wanted, &Once::Unkeyed).await?;
     Ok(ClusterConfig {
         endpoint: cluster.endpoint.clone(),
         use_spu_local_address: false,

@@ -13,6 +13,7 @@ use crate::db::audit::{self, Actor, Outcome};
 use crate::db::clusters::{self, NewCluster};
 use crate::db::regions::RegionRow;
 use crate::db::{organisations, violates};
+use crate::edge::once::Once;
 use crate::problem::Problem;
 
 /// Deleted clusters keep their data for the time of grace, so their number has a limit too: this many times the
@@ -35,11 +36,18 @@ pub struct Wanted<'a> {
 }
 
 /// Creates a cluster for a person's organisation.
-pub async fn create(app: &App, person: &Person, wanted: Wanted<'_>) -> Result<Uuid, Problem> {
+pub async fn create(app: &App, person: &Person, wanted: Wanted<'_>, once: &Once) -> Result<Uuid, Problem> {
+    if let Once::Again(id) = once {
+        return Ok(*id);
+    }
     let mut tx = app.pool.begin().await?;
     let (organisation_id, user_id) = (person.organisation_id, person.user_id);
-    let made = within(&mut tx, &app.config, organisation_id, user_id, &person.actor, wanted).await;
-    match made {
+    let made = async {
+        let id = within(&mut tx, &app.config, organisation_id, user_id, &person.actor, wanted).await?;
+        once.note_made(&mut tx, id).await?;
+        Ok(id)
+    };
+    match made.await {
         Ok(id) => {
             tx.commit().await?;
             Ok(id)

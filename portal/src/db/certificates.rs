@@ -113,6 +113,8 @@ pub async fn request(
 pub struct Answer {
     /// pending, issued or refused.
     pub state: String,
+    /// The entry of the access list.
+    pub principal: Option<Uuid>,
     /// Why it was refused.
     pub refusal: Option<String>,
     /// The certificate's id.
@@ -131,7 +133,7 @@ pub struct Answer {
 pub async fn answer(executor: impl PgExecutor<'_>, request_id: Uuid) -> sqlx::Result<Answer> {
     sqlx::query_as!(
         Answer,
-        r#"SELECT r.state, r.refusal, c.id AS "id?", c.serial AS "serial?", c.certificate_der,
+        r#"SELECT r.state, r.principal_id AS principal, r.refusal, c.id AS "id?", c.serial AS "serial?", c.certificate_der,
                   c.not_after AS "not_after?", a.certificate_der AS "server_ca_der?"
            FROM certificate_requests r
            LEFT JOIN certificates c ON c.request_id = r.id

@@ -7,5 +7,6 @@ pub mod errors;
 pub mod form;
 pub mod headers;
 pub mod json;
+pub mod once;
 pub mod rates;
 pub mod secret;

@@ -14,6 +14,7 @@ use crate::app::App;
 use crate::db::sessions::{self, SessionRow};
 use crate::db::tokens::{self, TokenRow};
 use crate::edge::form::ProtectedForm;
+use crate::edge::once::Once;
 use crate::pages::frame::{Frame, Here};
 use crate::pages::login::NoFields;
 use crate::pages::view::Fault;
@@ -206,7 +207,9 @@ pub async fn create_token(
     let person = &signed_in.person;
     let scope = if fields.scope == "read" { "read" } else { "write" };
     let wanted = Wanted { name: &fields.name, days: DEFAULT_DAYS, scopes: vec![scope.into()] };
-    match api_token::create(&app.pool, person.organisation_id, person.user_id, &person.actor, wanted).await {
+    let (organisation_id, user_id) = (person.organisation_id, person.user_id);
+    let once = Once::Unkeyed;
+    match api_token::create(&app.pool, organisation_id, user_id, &person.actor, wanted, &once).await {
         Ok((_, token)) => {
             super::page(&AccountPage { new_token: Some(token), ..page(&app, &signed_in).await? })
         }

@@ -15,6 +15,8 @@ pub async fn ready(State(app): State<App>) -> Result<&'static str, Problem> {
     if app.draining.is_cancelled() {
         return Err(Problem::STOPPING);
     }
-    sqlx::query_scalar!(r#"SELECT 1 AS "one!""#).fetch_one(&app.pool).await?;
-    Ok("ok\n")
+    let standby =
+        sqlx::query_scalar!(r#"SELECT pg_is_in_recovery() AS "standby!""#).fetch_one(&app.pool).await?;
+    // One that has not taken over yet answers, and takes no change.
+    if standby { Err(Problem::DATABASE_AWAY) } else { Ok("ok\n") }
 }

@@ -11,6 +11,7 @@ use crate::clusters::create::{self, Wanted};
 use crate::clusters::{plans, regions};
 use crate::db::regions::RegionRow;
 use crate::edge::form::ProtectedForm;
+use crate::edge::once::Once;
 use crate::pages::frame::{Frame, Here};
 use crate::pages::view::{Fault, PlanChoice};
 use crate::problem::Problem;
@@ -97,5 +98,5 @@ async fn create(app: &App, signed_in: &SignedIn, fields: &Fields) -> Result<uuid
         spus: fields.spus.trim().parse().unwrap_or(0),
         region: Some(fields.region.as_str()).filter(|region| !region.is_empty()),
     };
-    create::create(app, &signed_in.person, wanted).await
+    create::create(app, &signed_in.person, wanted, &Once::Unkeyed).await
 }

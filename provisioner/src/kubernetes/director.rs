@@ -34,7 +34,7 @@ pub struct Director {
     holder: Uuid,
     look: Arc<Notify>,
     /// Where the next look goes on.
-    since: Option<i64>,
+    since: Option<fleet::Moment>,
     renewed: Option<Instant>,
     scanned: Option<Instant>,
     counted: Option<Instant>,
@@ -104,7 +104,7 @@ impl Director {
     /// Takes in what changed; gives the clusters among it that nobody here works on.
     async fn look(&mut self) -> Result<BTreeSet<Uuid>, StoreError> {
         let (pool, region, fleet) = (&self.ground.pool, &self.ground.config.region, &self.ground.fleet);
-        let changes = fleet::changes(pool, region, self.since).await?;
+        let changes = fleet::changes(pool, region, self.since.as_ref()).await?;
         let held = fleet.held();
         let mut new = BTreeSet::new();
         for row in changes.rows {

@@ -20,29 +20,44 @@ pub struct Row {
     pub purge_after: Option<OffsetDateTime>,
 }
 
+/// A moment in a database's history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Moment {
+    /// The lowest transaction that was open.
+    xid: i64,
+    /// A standby that takes over begins a timeline of its own, and may count transactions from lower on than the
+    /// former primary had: numbers compare within one timeline only.
+    timeline: String,
+}
+
 /// What changed, and where to go on.
 #[derive(Debug)]
 pub struct Changes {
     /// The clusters.
     pub rows: Vec<Row>,
-    /// Names the moment for the next look.
-    pub next: i64,
+    /// Where the next look goes on.
+    pub next: Moment,
 }
 
-/// The clusters of a region that changed since a moment; all of them without one.
-pub async fn changes(pool: &PgPool, region: &str, since: Option<i64>) -> Result<Changes, StoreError> {
+/// The clusters of a region that changed since a moment; all of them without one, or when another server has taken
+/// over since.
+pub async fn changes(pool: &PgPool, region: &str, since: Option<&Moment>) -> Result<Changes, StoreError> {
     // Before the rows: what commits in between comes twice rather than never.
-    let next =
-        sqlx::query_scalar!(r#"SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS "next!""#)
-            .fetch_one(pool)
-            .await?;
+    let now = sqlx::query!(
+        r#"SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS "xid!",
+                  left(pg_walfile_name(pg_current_wal_lsn()), 8) AS "timeline!""#
+    )
+    .fetch_one(pool)
+    .await?;
+    let next = Moment { xid: now.xid, timeline: now.timeline };
+    let since = since.filter(|since| since.timeline == next.timeline).map_or(0, |since| since.xid);
     let rows = sqlx::query!(
         r#"SELECT id, organisation_id, domain, spus, plan, generation, paused_at IS NOT NULL AS "paused!",
                   deleted_at IS NOT NULL AS "deleted!", purge_after,
                   coalesce(purge_after <= now(), false) AS "purge_due!"
            FROM clusters WHERE runtime = 'kubernetes' AND region = $1 AND changed >= $2::bigint::text::xid8"#,
         region,
-        since.unwrap_or(0)
+        since
     )
     .fetch_all(pool)
     .await?;
