@@ -89,7 +89,8 @@ impl Scale {
         let cloud = Cloud::start(name, &[])?;
         let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let metrics = format!("127.0.0.1:{port}");
-        let site = Site { kubeconfig, image: "simulated".into(), metrics: Some(metrics.clone()) };
+        let site =
+            Site { kubeconfig, image: "simulated".into(), metrics: Some(metrics.clone()), gateway: None };
         let region = Region::new(&cloud, name, site).await?;
         Ok(Scale { cloud, region, state, metrics, kwok, _guard: guard })
     }
