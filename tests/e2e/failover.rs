@@ -115,7 +115,8 @@ async fn check(wishes: Wishes, tenant: &Tenant, database: &mut PgConnection) -> 
     let rows: Vec<(String,)> = sqlx::query_as(kind.living()).fetch_all(database).await?;
     let mut living: Vec<String> = rows.into_iter().map(|(name,)| name).collect();
     let mut expected: Vec<String> = done[ended..].iter().map(|each| each.name.clone()).collect();
-    (living.sort(), expected.sort());
+    living.sort();
+    expected.sort();
     assert_eq!(living, expected, "{kind:?}: what lives");
     let lost = done.iter().filter(|each| each.id.is_none()).count();
     println!("{} of {kind:?} made once, {ended} of them ended; of {lost} the answer was lost", done.len());
