@@ -71,14 +71,17 @@ impl Fleet {
     }
 
     /// A further node, with an API server and volumes of its own, for tenants' clusters and nothing else.
-    pub fn further(name: &str) -> anyhow::Result<Fleet> {
+    pub async fn further(name: &str) -> anyhow::Result<Fleet> {
         let images = programs::cache("images")?;
         // The shared one has them built.
         Fleet::shared()?;
         let (guard, state) = node(name, &[])?;
         let load = ["--state", path(&state)?, "--images", path(&images)?, "--only", "cluster pause"];
         script(name, "deploy/images/load", &load.map(str::to_string))?;
-        Fleet::on(state, &images, Some(guard))
+        let fleet = Fleet::on(state, &images, Some(guard))?;
+        // The one thing of the chart's that tenants' pods name.
+        fleet.kubectl(&["create", "priorityclass", "fluvio-cloud-tenant", "--value=1000"]).await?;
+        Ok(fleet)
     }
 
     fn on(state: PathBuf, images: &Path, guard: Option<Guard>) -> anyhow::Result<Fleet> {

@@ -1,6 +1,6 @@
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
@@ -40,8 +40,8 @@ struct Churn {
     seed: u64,
     clusters: u64,
     next: AtomicU64,
-    made: Mutex<BTreeSet<(Uuid, String)>>,
-    volumes: Mutex<BTreeSet<String>>,
+    made: RefCell<BTreeSet<(Uuid, String)>>,
+    volumes: RefCell<BTreeSet<String>>,
     routed: AtomicU64,
 }
 
@@ -60,8 +60,8 @@ impl Churn {
             seed: number("FLUVIO_CLOUD_SEED", rand::rng().random())?,
             clusters: number("FLUVIO_CLOUD_CHURN", CLUSTERS)?,
             next: AtomicU64::new(0),
-            made: Mutex::default(),
-            volumes: Mutex::default(),
+            made: RefCell::default(),
+            volumes: RefCell::default(),
             routed: AtomicU64::new(0),
         })
     }
@@ -86,7 +86,7 @@ impl Churn {
         let made = person.api.post_json("/api/v1/clusters", &wanted).await?.expect(201)?.json()?;
         let text = |name: &str| made[name].as_str().map(str::to_string).context("a text");
         let (id, domain) = (text("id")?, text("domain")?);
-        self.made.lock().unwrap_or_else(PoisonError::into_inner).insert((id.parse()?, domain.clone()));
+        self.made.borrow_mut().insert((id.parse()?, domain.clone()));
         let path = format!("/api/v1/clusters/{id}");
         for _ in 0..dice.random_range(0..4) {
             if dice.random_bool(0.6) {
@@ -148,12 +148,7 @@ impl Churn {
     }
 
     fn namespaces(&self) -> BTreeSet<String> {
-        self.made
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .iter()
-            .map(|(id, _)| Fleet::namespace(&id.to_string()))
-            .collect()
+        self.made.borrow().iter().map(|(id, _)| Fleet::namespace(&id.to_string())).collect()
     }
 
     /// Remembers which volumes these clusters had.
@@ -166,7 +161,7 @@ impl Churn {
         };
         let names = list["items"].as_array().into_iter().flatten().filter(ours);
         let names = names.filter_map(|volume| volume["metadata"]["name"].as_str().map(str::to_string));
-        self.volumes.lock().unwrap_or_else(PoisonError::into_inner).extend(names);
+        self.volumes.borrow_mut().extend(names);
         Ok(())
     }
 
@@ -184,11 +179,10 @@ impl Churn {
         for namespace in self.namespaces() {
             ensure!(!objects.contains(&namespace), "{namespace} is still named by an object");
         }
-        for volume in self.volumes.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        for volume in self.volumes.borrow().iter() {
             ensure!(!fleet.state().join("volumes").join(volume).exists(), "the volume {volume} has a folder");
         }
-        let (ids, domains): (Vec<Uuid>, Vec<String>) =
-            self.made.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().unzip();
+        let (ids, domains): (Vec<Uuid>, Vec<String>) = self.made.borrow().iter().cloned().unzip();
         for table in self.tables().await? {
             let statement = format!("SELECT count(*) FROM {table} WHERE cluster_id = ANY($1)");
             let count = sqlx::query_as(AssertSqlSafe(statement)).bind(&ids);
@@ -233,7 +227,7 @@ async fn clusters_that_come_and_go_while_their_provisioner_is_killed_leave_nothi
     churn.region.start()?;
     until("nothing is left", Duration::from_secs(120), async || churn.nothing_is_left().await.map(Some))
         .await?;
-    let volumes = churn.volumes.lock().unwrap_or_else(PoisonError::into_inner).len();
+    let volumes = churn.volumes.borrow().len();
     let routed = churn.routed.load(Ordering::Relaxed);
     assert!(volumes > 0 && routed > 0, "{volumes} volumes and {routed} routes were seen");
     println!(

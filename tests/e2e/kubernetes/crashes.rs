@@ -143,7 +143,7 @@ async fn a_region_that_is_cut_off_hurts_no_other_and_catches_up() -> anyhow::Res
     let cloud = Cloud::start("two-regions", &[])?;
     let (near, _way) = region(&cloud, "near").await?;
     // A node and an API server of its own, as another region has them.
-    let node = Fleet::further("far")?;
+    let node = Fleet::further("far").await?;
     let (far, way) = region_on(&cloud, "far", &node).await?;
     let kept = far.want(&cloud, 1, 1).await?[0];
     far.until_state(&cloud, kept, "running").await?;
