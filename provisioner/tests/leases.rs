@@ -97,6 +97,28 @@ async fn a_provisioner_leaves_a_cluster_with_a_live_foreign_lease_alone() {
     world.until_state(cluster, "running").await;
 }
 
+/// A standby knows nothing of a transaction that left no trace, and gives its number again.
+#[tokio::test]
+async fn what_changes_on_a_standby_that_took_over_is_seen_though_its_transactions_count_from_lower_on() {
+    let mut world = World::new().await;
+    world.end(Signal::TERM);
+    world.postgres.keep_standby();
+    let pool = world.postgres.connect("cloud_provisioner").await;
+    for _ in 0..50 {
+        let mut undone = pool.begin().await.unwrap();
+        sqlx::query("SELECT pg_current_xact_id()").execute(&mut *undone).await.unwrap();
+        undone.rollback().await.unwrap();
+    }
+    let before = store::fleet::changes(&pool, "local", None).await.unwrap();
+    assert!(before.rows.is_empty());
+    world.postgres.fail_over();
+    let pool = world.postgres.connect("cloud_provisioner").await;
+    let cluster = world.cluster("blue", 1).await;
+    world.sql("UPDATE clusters SET runtime = 'kubernetes' WHERE id = $1", cluster).await;
+    let after = store::fleet::changes(&pool, "local", Some(&before.next)).await.unwrap();
+    assert_eq!(after.rows.iter().map(|row| row.wanted.cluster).collect::<Vec<_>>(), [cluster]);
+}
+
 fn fenced(result: Result<(), StoreError>) -> bool {
     matches!(result, Err(StoreError::Fenced))
 }

@@ -28,7 +28,11 @@ const SETTLED_WITHIN: Duration = Duration::from_secs(180);
 struct Ready {
     kubeconfig: PathBuf,
     host_address: Ipv4Addr,
+    node_pid: u32,
+    // A node without the cloud on it has none.
+    #[serde(default)]
     portal_url: String,
+    #[serde(default)]
     portal_ca: PathBuf,
 }
 
@@ -66,6 +70,20 @@ impl Fleet {
         Fleet::on(state, &images, Some(guard))
     }
 
+    /// A further node, with an API server and volumes of its own, for tenants' clusters and nothing else.
+    pub async fn further(name: &str) -> anyhow::Result<Fleet> {
+        let images = programs::cache("images")?;
+        // The shared one has them built.
+        Fleet::shared()?;
+        let (guard, state) = node(name, &[])?;
+        let load = ["--state", path(&state)?, "--images", path(&images)?, "--only", "cluster pause"];
+        script(name, "deploy/images/load", &load.map(str::to_string))?;
+        let fleet = Fleet::on(state, &images, Some(guard))?;
+        // The one thing of the chart's that tenants' pods name.
+        fleet.kubectl(&["create", "priorityclass", "fluvio-cloud-tenant", "--value=1000"]).await?;
+        Ok(fleet)
+    }
+
     fn on(state: PathBuf, images: &Path, guard: Option<Guard>) -> anyhow::Result<Fleet> {
         let ready = serde_json::from_slice(&std::fs::read(state.join("ready.json"))?)?;
         let built: Value = serde_json::from_slice(&std::fs::read(images.join("images.json"))?)?;
@@ -99,7 +117,28 @@ impl Fleet {
     pub fn site(&self, kubeconfig: PathBuf) -> Site {
         // Often, so that a test sees a lost Secret come back.
         let image = self.cluster_image.clone();
-        Site { kubeconfig, image, metrics: None, secrets_seconds: 10, health_seconds: 10 }
+        Site { kubeconfig, image, metrics: None, secrets_seconds: 10, health_seconds: 10, gateway: None }
+    }
+
+    /// The image of SC and SPU under one more tag, as a new release would have.
+    pub fn cluster_image_as(&self, tag: &str) -> anyhow::Result<String> {
+        let (name, _) = self.cluster_image.rsplit_once(':').context("an image with a tag")?;
+        let fresh = format!("{name}:{tag}");
+        let output = Command::new("nsenter")
+            .args([
+                "--target",
+                &self.ready.node_pid.to_string(),
+                "--net",
+                "--mount",
+                "--pid",
+                "--uts",
+                "--ipc",
+            ])
+            .args(["--", "ctr", "--address", "/run/containerd/containerd.sock", "--namespace", "k8s.io"])
+            .args(["images", "tag", "--force", &self.cluster_image, &fresh])
+            .output()?;
+        ensure!(output.status.success(), "ctr: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(fresh)
     }
 
     pub fn visitor(&self) -> Visitor {

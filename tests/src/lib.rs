@@ -3,7 +3,8 @@
 //!
 //! - [`cloud`]: an embedded cloud in a folder of its own, which never outlives its test process;
 //! - [`fleet`]: a cloud on a Kubernetes that ends with it;
-//! - [`region`], [`api_proxy`], [`api_server`]: a provisioner by itself, and somebody between it and the API server;
+//! - [`region`], [`border`], [`api_proxy`], [`api_server`]: a provisioner by itself, a gateway for its clusters, and
+//!   somebody between it and the API server;
 //! - [`visitor`], [`person`], [`tenant`]: the actors, each with what it may do and no more;
 //! - [`raw`], [`wire`], [`hello`]: bytes no honest client would send;
 //! - [`replica`]: one more portal on the same database;
@@ -23,6 +24,7 @@
 pub mod apart;
 pub mod api_proxy;
 pub mod api_server;
+pub mod border;
 pub mod chart;
 pub mod chromium;
 pub mod cloud;

@@ -1,6 +1,7 @@
 //! A region of its own: a provisioner beside an embedded cloud, which keeps clusters on a Kubernetes that the test
 //! holds. The embedded cloud lends its database and its signer.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -31,6 +32,8 @@ pub struct Site {
     pub secrets_seconds: u32,
     /// How often a settled cluster is asked how it is, in seconds.
     pub health_seconds: u32,
+    /// Where clients find its gateway, if it has one.
+    pub gateway: Option<SocketAddr>,
 }
 
 /// See the module.
@@ -49,22 +52,59 @@ impl Region {
         let database = cloud.state().join("secrets/provisioner.database-url");
         let text = format!(
             "database_url_file = '{}'\nhost = '{name}'\nregion = '{name}'\nruntime = 'kubernetes'\n\
-             public_host = '127.0.0.1'\npublic_port = 9443\ngateway_probe = false\n\
+             public_host = '127.0.0.1'\npublic_port = {}\ngateway_probe = false\n\
              {}[kubernetes]\nkubeconfig_file = '{}'\nimage = '{}'\n\
              gateway_namespace = 'fluvio-cloud'\ngateway_labels = {{ 'app.kubernetes.io/component' = 'gateway' }}\n\
              provisioner_namespace = 'fluvio-cloud'\nsecrets_seconds = {}\nhealth_seconds = {}\n",
             database.display(),
+            site.gateway.map_or(9443, |address| address.port()),
             site.metrics.map(|address| format!("metrics_listen = '{address}'\n")).unwrap_or_default(),
             site.kubeconfig.display(),
             site.image,
             site.secrets_seconds,
             site.health_seconds,
         );
-        std::fs::write(folder.path().join("provisioner.toml"), text)?;
+        let file = folder.path().join("provisioner.toml");
+        std::fs::write(file, text)?;
         let mut database = cloud.database().await?;
         let row = sqlx::query("INSERT INTO organisations (name) VALUES ('a region') RETURNING id");
         let organisation = row.fetch_one(&mut database).await?.get(0);
         Ok(Region { name: name.to_string(), folder, child: Arc::default(), organisation })
+    }
+
+    /// A further provisioner for the same clusters; it is not started yet.
+    pub fn beside(&self, kubeconfig: &Path) -> anyhow::Result<Region> {
+        let folder = tempfile::tempdir()?;
+        let twin = Region {
+            name: self.name.clone(),
+            folder,
+            child: Arc::default(),
+            organisation: self.organisation,
+        };
+        std::fs::copy(self.settings(), twin.settings())?;
+        twin.set(&["kubernetes", "kubeconfig_file"], &kubeconfig.display().to_string())?;
+        twin.set(&["host"], &format!("{}-2", self.name))?;
+        Ok(twin)
+    }
+
+    /// The image that clusters run from the provisioner's next start on.
+    pub fn set_image(&self, image: &str) -> anyhow::Result<()> {
+        self.set(&["kubernetes", "image"], image)
+    }
+
+    fn set(&self, key: &[&str], value: &str) -> anyhow::Result<()> {
+        let mut table: toml::Table = std::fs::read_to_string(self.settings())?.parse()?;
+        let (last, folders) = key.split_last().context("a key")?;
+        let mut place = &mut table;
+        for folder in folders {
+            place = place.get_mut(*folder).and_then(toml::Value::as_table_mut).context("a table")?;
+        }
+        place.insert((*last).to_string(), value.into());
+        Ok(std::fs::write(self.settings(), table.to_string())?)
+    }
+
+    fn settings(&self) -> PathBuf {
+        self.folder.path().join("provisioner.toml")
     }
 
     /// Starts the provisioner, or starts it again.
@@ -72,10 +112,9 @@ impl Region {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.log())?;
         let program = programs::program("provisioner")?;
         let mut command = Command::new(program);
-        let config = self.folder.path().join("provisioner.toml");
         command
             .args(["serve", "--config"])
-            .arg(config)
+            .arg(self.settings())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log);

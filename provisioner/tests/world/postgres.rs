@@ -43,6 +43,23 @@ impl Postgres {
         run(self.command("pg_ctl").arg("-D").arg(self.data()).args(["-m", "immediate", "stop"]));
     }
 
+    /// Keeps the files as a standby would have them now.
+    pub fn keep_standby(&self) {
+        self.stop();
+        run(self.command("cp").arg("-a").arg(self.data()).arg(self.folder.path().join("standby")));
+        self.run_server();
+    }
+
+    /// Loses the server, and lets the standby take over at its address.
+    pub fn fail_over(&self) {
+        self.stop();
+        std::fs::remove_dir_all(self.data()).unwrap();
+        std::fs::rename(self.folder.path().join("standby"), self.data()).unwrap();
+        std::fs::write(self.data().join("standby.signal"), "").unwrap();
+        self.run_server();
+        run(self.command("pg_ctl").arg("-D").arg(self.data()).args(["-w", "promote"]));
+    }
+
     /// Where a role connects.
     pub fn url(&self, role: &str) -> String {
         format!("postgres:///postgres?host={}&user={role}", self.folder.path().display())
@@ -59,7 +76,8 @@ impl Postgres {
     }
 
     fn command(&self, program: &str) -> Command {
-        let program = self.programs.join(program);
+        let own = self.programs.join(program);
+        let program = if own.exists() { own } else { PathBuf::from(program) };
         let mut command = if rustix::process::geteuid().is_root() {
             let mut command = Command::new("setpriv");
             command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]).arg(program);

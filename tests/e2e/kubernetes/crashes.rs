@@ -12,7 +12,11 @@ const SAMPLED: u64 = 10;
 
 /// A region on the shared node, whose provisioner reaches the API server through a proxy of the test's.
 async fn region(cloud: &Cloud, name: &str) -> anyhow::Result<(Region, ApiProxy)> {
-    let fleet = Fleet::shared()?;
+    region_on(cloud, name, Fleet::shared()?).await
+}
+
+/// The same on another node.
+async fn region_on(cloud: &Cloud, name: &str, fleet: &Fleet) -> anyhow::Result<(Region, ApiProxy)> {
     let proxy = ApiProxy::start(fleet.kubeconfig(), fleet.host_address()).await?;
     let kubeconfig = cloud.state().join(format!("{name}.kubeconfig"));
     proxy.write_kubeconfig(&kubeconfig)?;
@@ -138,12 +142,17 @@ async fn a_region_that_is_cut_off_hurts_no_other_and_catches_up() -> anyhow::Res
     let _turn = Cloud::turn().await;
     let cloud = Cloud::start("two-regions", &[])?;
     let (near, _way) = region(&cloud, "near").await?;
-    let (far, way) = region(&cloud, "far").await?;
+    // A node and an API server of its own, as another region has them.
+    let node = Fleet::further("far").await?;
+    let (far, way) = region_on(&cloud, "far", &node).await?;
     let kept = far.want(&cloud, 1, 1).await?[0];
     far.until_state(&cloud, kept, "running").await?;
     way.cut(true);
     let meanwhile = near.want(&cloud, 1, 1).await?[0];
     let later = far.want(&cloud, 1, 1).await?[0];
+    let namespace = |cluster: Uuid| Fleet::namespace(&cluster.to_string());
+    assert!(node.object("", "namespace", &namespace(kept)).await?.is_some());
+    assert!(Fleet::shared()?.object("", "namespace", &namespace(kept)).await?.is_none());
     near.until_state(&cloud, meanwhile, "running").await?;
     // What runs goes on, and is not called broken because nobody can look.
     far.until_state(&cloud, kept, "running").await?;

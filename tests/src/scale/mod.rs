@@ -119,6 +119,7 @@ impl Scale {
             metrics: Some(metrics.clone()),
             secrets_seconds: 600,
             health_seconds: 60,
+            gateway: None,
         };
         let region = Region::new(&cloud, name, site).await?;
         Ok(Scale { name: name.into(), cloud, region, api, servers, metrics, node, kwok, _guard: guard })
