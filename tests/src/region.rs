@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use crate::api_proxy::Kill;
 use crate::cloud::Cloud;
+use crate::guard::Guard;
 use crate::programs;
 use crate::wait::until;
 
@@ -40,15 +41,21 @@ pub struct Site {
 #[derive(Debug)]
 pub struct Region {
     name: String,
-    folder: tempfile::TempDir,
+    guard: Guard,
     child: Arc<Mutex<Option<Child>>>,
     organisation: Uuid,
+}
+
+/// A folder for a provisioner, which ends with it, however the test ends.
+fn place() -> anyhow::Result<Guard> {
+    let folder = tempfile::Builder::new().prefix("fcr").rand_bytes(6).tempdir_in("/tmp")?.keep();
+    Guard::over(&folder, "provisioner", None)
 }
 
 impl Region {
     /// A region of that name; its provisioner is not started yet.
     pub async fn new(cloud: &Cloud, name: &str, site: Site) -> anyhow::Result<Region> {
-        let folder = tempfile::tempdir()?;
+        let guard = place()?;
         let database = cloud.state().join("secrets/provisioner.database-url");
         let text = format!(
             "database_url_file = '{}'\nhost = '{name}'\nregion = '{name}'\nruntime = 'kubernetes'\n\
@@ -64,20 +71,19 @@ impl Region {
             site.secrets_seconds,
             site.health_seconds,
         );
-        let file = folder.path().join("provisioner.toml");
+        let file = guard.folder().join("provisioner.toml");
         std::fs::write(file, text)?;
         let mut database = cloud.database().await?;
         let row = sqlx::query("INSERT INTO organisations (name) VALUES ('a region') RETURNING id");
         let organisation = row.fetch_one(&mut database).await?.get(0);
-        Ok(Region { name: name.to_string(), folder, child: Arc::default(), organisation })
+        Ok(Region { name: name.to_string(), guard, child: Arc::default(), organisation })
     }
 
     /// A further provisioner for the same clusters; it is not started yet.
     pub fn beside(&self, kubeconfig: &Path) -> anyhow::Result<Region> {
-        let folder = tempfile::tempdir()?;
         let twin = Region {
             name: self.name.clone(),
-            folder,
+            guard: place()?,
             child: Arc::default(),
             organisation: self.organisation,
         };
@@ -104,7 +110,7 @@ impl Region {
     }
 
     fn settings(&self) -> PathBuf {
-        self.folder.path().join("provisioner.toml")
+        self.guard.folder().join("provisioner.toml")
     }
 
     /// Starts the provisioner, or starts it again.
@@ -146,11 +152,11 @@ impl Region {
 
     /// What the provisioner logged.
     pub fn log(&self) -> PathBuf {
-        self.folder.path().join("log")
+        self.guard.folder().join("log")
     }
 
     pub fn folder(&self) -> &Path {
-        self.folder.path()
+        self.guard.folder()
     }
 
     /// Wants as many clusters, all in one statement.
