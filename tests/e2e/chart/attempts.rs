@@ -1,6 +1,8 @@
 //! A provisioner that has been taken over tries what it can think of on a real API server, with its roles as they
 //! are and with roles that would let it do everything.
 
+use std::time::{Duration, Instant};
+
 use anyhow::ensure;
 use e2e::nodeless::Nodeless;
 use serde_json::{Value, json};
@@ -80,11 +82,22 @@ struct Provisioner<'a> {
 impl<'a> Provisioner<'a> {
     fn with_tenant(server: &'a Nodeless, id: &str) -> anyhow::Result<Provisioner<'a>> {
         let provisioner = Provisioner { server, tenant: format!("fluvio-{id}") };
+        provisioner.until_held()?;
         provisioner.may_apply(&namespace(&provisioner.tenant, &[TENANT, RESTRICTED, VERSION]))?;
         let own = json!([account("fluvio-cloud", "provisioner")]);
         let role = ("ClusterRole", "fluvio-cloud-tenant");
         provisioner.may_apply(&binding("provisioner", &provisioner.tenant, role, &own))?;
         Ok(provisioner)
+    }
+
+    /// A policy is in force a moment after it was installed: once a server's own watch has told it.
+    fn until_held(&self) -> anyhow::Result<()> {
+        let end = Instant::now() + Duration::from_secs(60);
+        let foreign = [PROVISIONER, "create", "namespace", "nobodys", "--dry-run=server"];
+        while self.server.attempt(&foreign, None)?.status.success() {
+            ensure!(Instant::now() < end, "the policy is not in force");
+        }
+        Ok(())
     }
 
     fn may(&self, arguments: &[&str]) -> anyhow::Result<()> {

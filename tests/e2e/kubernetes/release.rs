@@ -50,12 +50,17 @@ async fn a_new_image_is_rolled_out_pod_by_pod_and_loses_nothing_acknowledged() -
     let tenant = Tenant { person, cluster, home: tempfile::tempdir()? };
     tenant.log_in().await?;
     let load = Load::start(&tenant, "rolling", 2).await?;
+    let namespace = Fleet::namespace(&tenant.cluster.id);
+    fleet
+        .until("all pods are ready before", async || {
+            Ok((ready_pods(&fleet.objects(&namespace, "pods").await?).len() == PODS).then_some(()))
+        })
+        .await?;
     let image = fleet.cluster_image_as(&format!("next-{}", &tenant.cluster.id[..8]))?;
     region.kill();
     region.end_leases(&cloud).await?;
     region.set_image(&image)?;
     region.start()?;
-    let namespace = Fleet::namespace(&tenant.cluster.id);
     let looks = until_rolled(&namespace, &image).await.with_context(|| region.end_of_log())?;
     load.wait_for_more(200).await?;
     works_again(&tenant, "afterwards").await?;
