@@ -11,6 +11,7 @@ use base64::Engine;
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::io::AsyncWriteExt;
+use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::guard::Guard;
 use crate::person::Person;
@@ -46,7 +47,20 @@ pub struct Fleet {
     _guard: Option<Guard>,
 }
 
+/// Held while the API server, the kubelet or the cloud's own programs on the shared node are restarted.
+static DISTURBANCE: RwLock<()> = RwLock::const_new(());
+
 impl Fleet {
+    /// The cloud's own programs are not restarted by another test meanwhile.
+    pub async fn undisturbed() -> RwLockReadGuard<'static, ()> {
+        DISTURBANCE.read().await
+    }
+
+    /// No test that a restart of the cloud's programs or of the API server would fail runs meanwhile.
+    pub async fn disturbing() -> RwLockWriteGuard<'static, ()> {
+        DISTURBANCE.write().await
+    }
+
     /// The one that all tests share. It takes a minute to come up; while one writes a test, one that is up already
     /// will do: `FLUVIO_CLOUD_FLEET` names its state folder.
     pub fn shared() -> anyhow::Result<&'static Fleet> {

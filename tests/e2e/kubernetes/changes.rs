@@ -26,6 +26,7 @@ async fn until_pods(fleet: &Fleet, tenant: &Tenant, names: &[&str]) -> anyhow::R
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn spus_are_added_and_removed_under_load() -> anyhow::Result<()> {
     let fleet = Fleet::shared()?;
+    let _quiet = Fleet::undisturbed().await;
     let tenant = fleet.tenant().await?;
     let load = Load::start(&tenant, "growing", 1).await?;
     change(&tenant, &json!({"spus": 3})).await?;
@@ -60,6 +61,7 @@ async fn spus_are_added_and_removed_under_load() -> anyhow::Result<()> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_paused_cluster_keeps_its_data_and_its_certificates() -> anyhow::Result<()> {
     let fleet = Fleet::shared()?;
+    let _quiet = Fleet::undisturbed().await;
     let tenant = fleet.tenant().await?;
     let load = Load::start(&tenant, "kept", 1).await?;
     let path = format!("/api/v1/clusters/{}", tenant.cluster.id);
@@ -82,6 +84,7 @@ async fn a_paused_cluster_keeps_its_data_and_its_certificates() -> anyhow::Resul
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deleted_cluster_leaves_no_object_and_no_volume() -> anyhow::Result<()> {
     let fleet = Fleet::shared()?;
+    let _quiet = Fleet::undisturbed().await;
     let tenant = fleet.tenant().await?;
     whole_flow(&tenant, "short-lived").await?;
     let namespace = Fleet::namespace(&tenant.cluster.id);

@@ -18,6 +18,7 @@ fn owned(objects: &[Value]) -> Vec<(String, String, String)> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_owned_object_that_somebody_deletes_comes_back() -> anyhow::Result<()> {
     let fleet = Fleet::shared()?;
+    let _quiet = Fleet::undisturbed().await;
     let tenant = fleet.tenant().await?;
     let namespace = Fleet::namespace(&tenant.cluster.id);
     let before = owned(&fleet.objects(&namespace, OWNED).await?);
@@ -42,6 +43,7 @@ async fn every_owned_object_that_somebody_deletes_comes_back() -> anyhow::Result
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_edit_of_an_owned_object_is_undone() -> anyhow::Result<()> {
     let fleet = Fleet::shared()?;
+    let _quiet = Fleet::undisturbed().await;
     let tenant = fleet.tenant().await?;
     let namespace = Fleet::namespace(&tenant.cluster.id);
     let sc = &format!("--namespace={namespace}");
@@ -73,6 +75,7 @@ async fn every_edit_of_an_owned_object_is_undone() -> anyhow::Result<()> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_settled_cluster_is_written_to_by_nobody() -> anyhow::Result<()> {
     let fleet = Fleet::shared()?;
+    let _quiet = Fleet::undisturbed().await;
     let tenant = fleet.tenant().await?;
     let namespace = Fleet::namespace(&tenant.cluster.id);
     let versions = async || -> anyhow::Result<Vec<(String, String)>> {

@@ -9,6 +9,7 @@ use e2e::wait::until;
 async fn killed_pods_and_a_restarted_kubelet_and_api_server_lose_nothing_acknowledged() -> anyhow::Result<()>
 {
     let fleet = Fleet::shared()?;
+    let _alone = Fleet::disturbing().await;
     let tenant = fleet.tenant().await?;
     let namespace = Fleet::namespace(&tenant.cluster.id);
     let load = Load::start(&tenant, "under-load", 1).await?;
@@ -38,6 +39,7 @@ async fn killed_pods_and_a_restarted_kubelet_and_api_server_lose_nothing_acknowl
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_program_of_the_cloud_is_replaced_under_load() -> anyhow::Result<()> {
     let fleet = Fleet::shared()?;
+    let _alone = Fleet::disturbing().await;
     let tenant = fleet.tenant().await?;
     let load = Load::start(&tenant, "replaced", 1).await?;
     for program in ["provisioner", "signer", "portal", "gateway"] {

@@ -6,6 +6,7 @@ use e2e::tenant::Tenant;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_person_signs_up_and_owns_pods_in_a_namespace_of_their_own() -> anyhow::Result<()> {
     let fleet = Fleet::shared()?;
+    let _quiet = Fleet::undisturbed().await;
     let tenant = Tenant::with_cluster(Person::sign_up_in(fleet.visitor()).await?, "quince", 1).await?;
     whole_flow(&tenant, "hello").await?;
     let namespace = Fleet::namespace(&tenant.cluster.id);
@@ -31,6 +32,7 @@ async fn a_person_signs_up_and_owns_pods_in_a_namespace_of_their_own() -> anyhow
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_tenants_share_the_endpoint_and_nothing_else() -> anyhow::Result<()> {
     let fleet = Fleet::shared()?;
+    let _quiet = Fleet::undisturbed().await;
     let (one, other) = (fleet.tenant().await?, fleet.tenant().await?);
     assert_eq!(one.cluster.endpoint, other.cluster.endpoint);
     whole_flow(&one, "mine").await?;

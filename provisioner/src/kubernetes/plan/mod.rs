@@ -257,7 +257,7 @@ fn next_sets(facts: &Facts) -> Option<Step> {
     }
     let mut now: Vec<Ref> =
         unmatched_sets(facts).filter(|set| set.pods == 0).map(|set| set.object.clone()).collect();
-    let under_way = facts.sets.iter().any(|set| set.matched && !set.whole && set.pods > 0);
+    let under_way = facts.sets.iter().any(|set| set.matched && !set.whole && !set.empty);
     if now.is_empty() && !under_way && facts.may_roll {
         now.extend(unmatched_sets(facts).next().map(|set| set.object.clone()));
     }

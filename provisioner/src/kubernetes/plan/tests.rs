@@ -132,7 +132,10 @@ fn one_pod_of_a_cluster_is_renewed_at_a_time_over_all_zones() {
         but(|f| {
             let named = ["sc", "a", "b"].into_iter().zip(states);
             f.sets = named
-                .map(|(name, (matched, pods, whole))| SetState { matched, whole, ..set(name, pods) })
+                .map(|(name, (matched, pods, whole))| {
+                    let empty = pods == 0 && !matched;
+                    SetState { matched, whole, empty, ..set(name, pods) }
+                })
                 .collect();
         })
     };
@@ -144,6 +147,7 @@ fn one_pod_of_a_cluster_is_renewed_at_a_time_over_all_zones() {
         ("all at once at a start", [(false, 0, false); 3], apply(&["sc", "a", "b"])),
         ("the first", [(false, 1, true), (false, 1, true), (false, 1, true)], apply(&["sc"])),
         ("waits for it", [(true, 1, false), (false, 1, true), (false, 1, true)], apply(&[])),
+        ("also while its pod is away", [(true, 0, false), (false, 1, true), (false, 1, true)], apply(&[])),
         ("the next", [(true, 1, true), (false, 1, true), (false, 1, true)], apply(&["a"])),
         ("a new zone at once", [(true, 1, false), (true, 1, true), (false, 0, false)], apply(&["b"])),
         ("a broken one is mended", [(false, 1, false), (true, 1, true), (true, 1, true)], apply(&["sc"])),
