@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
+use test_postgres::{command, programs};
 
 use crate::guard::Guard;
 use crate::processes::Process;
@@ -37,9 +38,9 @@ impl Postgres {
         let guard = Guard::over(&folder, "no program goes first", None)?;
         run(Command::new("chmod").arg("0755").arg(&folder))?;
         let mut postgres =
-            Postgres { folder, programs: programs()?, servers: Vec::new(), primary: 0, _guard: guard };
+            Postgres { folder, programs: programs(), servers: Vec::new(), primary: 0, _guard: guard };
         let first = postgres.make_folder(0)?;
-        let mut initdb = postgres.command("initdb");
+        let mut initdb = command(&postgres.programs, "initdb");
         initdb.args(["--username", OWNER, "--auth", "trust", "--encoding", "UTF8", "--locale", "C.UTF-8"]);
         run(initdb.arg("--pgdata").arg(first.join("data")))?;
         postgres.serve(0)?;
@@ -90,7 +91,7 @@ impl Postgres {
         let number = self.servers.len();
         let folder = self.make_folder(number)?;
         let primary = self.socket(self.primary);
-        let mut backup = self.command("pg_basebackup");
+        let mut backup = command(&self.programs, "pg_basebackup");
         backup.args(["--write-recovery-conf", "--checkpoint", "fast", "--username", OWNER, "--host"]);
         run(backup.arg(&primary).arg("--pgdata").arg(folder.join("data")))?;
         self.serve(number)?;
@@ -130,7 +131,7 @@ impl Postgres {
             "synchronous_commit=on".to_string(),
             "shared_buffers=32MB".to_string(),
         ];
-        let mut command = self.command("postgres");
+        let mut command = command(&self.programs, "postgres");
         command.arg("-D").arg(folder.join("data"));
         command.args(settings.iter().flat_map(|setting| ["-c", setting]));
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
@@ -157,20 +158,6 @@ impl Postgres {
         std::os::unix::fs::symlink(self.socket(server), &fresh)?;
         Ok(std::fs::rename(fresh, self.folder.join("address"))?)
     }
-
-    /// One of PostgreSQL's programs, as a user that it accepts.
-    fn command(&self, program: &str) -> Command {
-        let program = self.programs.join(program);
-        let mut command = if rustix::process::geteuid().is_root() {
-            let mut command = Command::new("setpriv");
-            command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]).arg(program);
-            command
-        } else {
-            Command::new(program)
-        };
-        command.current_dir("/");
-        command
-    }
 }
 
 impl Drop for Postgres {
@@ -190,12 +177,4 @@ fn run(command: &mut Command) -> anyhow::Result<()> {
     let output = command.stdin(Stdio::null()).output()?;
     ensure!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
     Ok(())
-}
-
-/// The newest PostgreSQL on the machine.
-fn programs() -> anyhow::Result<PathBuf> {
-    let installed = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
-    let with_programs =
-        installed.map(|entry| entry.path().join("bin")).filter(|bin| bin.join("initdb").exists());
-    with_programs.max().context("PostgreSQL is not on this machine\nfix: make setup")
 }

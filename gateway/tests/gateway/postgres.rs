@@ -1,13 +1,10 @@
 //! Routes and usage with a real database, started by the test.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-
 use gateway::hello::refuse::REFUSAL;
 use gateway::routes::TableFile;
 use gateway::server::Running;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, PgPool, Row};
+use test_postgres::Postgres;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use uuid::Uuid;
@@ -15,98 +12,6 @@ use uuid::Uuid;
 use crate::support::backends::Named;
 use crate::support::hellos::real_hello;
 use crate::support::{Folder, call, until, within};
-
-/// A database server of its own in a temporary folder.
-struct Database {
-    folder: tempfile::TempDir,
-    programs: PathBuf,
-}
-
-impl Database {
-    async fn start() -> Self {
-        let folder = tempfile::Builder::new().prefix("pg").tempdir_in("/tmp").unwrap();
-        let database = Self { folder, programs: programs() };
-        if rustix::process::geteuid().is_root() {
-            // The database refuses to run as root.
-            assert!(
-                Command::new("chown").arg("postgres").arg(database.folder.path()).status().unwrap().success()
-            );
-        }
-        let data = database.data();
-        database.run("initdb", &["-D", &data, "-A", "trust", "-U", "postgres", "--no-sync"]);
-        database.run_server();
-        let pool = database.pool("postgres", "postgres").await;
-        sqlx::query("CREATE DATABASE cloud").execute(&pool).await.unwrap();
-        pool.close().await;
-        let owner = database.owner().await;
-        sqlx::migrate!("../migrations").run(&owner).await.unwrap();
-        database
-    }
-
-    fn data(&self) -> String {
-        self.folder.path().join("data").display().to_string()
-    }
-
-    fn run_server(&self) {
-        let options = format!("-k {} -c listen_addresses= -c fsync=off", self.folder.path().display());
-        let log = self.folder.path().join("log").display().to_string();
-        self.run("pg_ctl", &["-D", &self.data(), "-o", &options, "-l", &log, "-w", "start"]);
-    }
-
-    fn stop_server(&self) {
-        self.run("pg_ctl", &["-D", &self.data(), "-m", "immediate", "-w", "stop"]);
-    }
-
-    fn run(&self, program: &str, arguments: &[&str]) {
-        let program = self.programs.join(program);
-        let mut command = if rustix::process::geteuid().is_root() {
-            let mut command = Command::new("setpriv");
-            command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]).arg(program);
-            command
-        } else {
-            Command::new(program)
-        };
-        let status = command.args(arguments).current_dir("/").stdout(Stdio::null()).status().unwrap();
-        assert!(status.success(), "{arguments:?}");
-    }
-
-    fn url(&self, user: &str, name: &str) -> String {
-        format!("postgres:///{name}?host={}&user={user}", self.folder.path().display())
-    }
-
-    async fn pool(&self, user: &str, name: &str) -> PgPool {
-        let options: PgConnectOptions = self.url(user, name).parse().unwrap();
-        PgPoolOptions::new().max_connections(2).connect_with(options).await.unwrap()
-    }
-
-    async fn owner(&self) -> PgPool {
-        self.pool("postgres", "cloud").await
-    }
-}
-
-impl Drop for Database {
-    fn drop(&mut self) {
-        let stop = ["-D", &self.data(), "-m", "immediate", "stop"];
-        let program = self.programs.join("pg_ctl");
-        let mut command = Command::new("setpriv");
-        if rustix::process::geteuid().is_root() {
-            command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]).arg(program);
-        } else {
-            command = Command::new(program);
-        }
-        let _ = command.args(stop).current_dir("/").stdout(Stdio::null()).stderr(Stdio::null()).status();
-    }
-}
-
-/// Where the newest installed server's programs are.
-fn programs() -> PathBuf {
-    let mut found: Vec<_> = std::fs::read_dir("/usr/lib/postgresql")
-        .map(|versions| versions.filter_map(|v| Some(v.ok()?.path().join("bin"))).collect())
-        .unwrap_or_default();
-    found.retain(|folder: &PathBuf| folder.join("initdb").exists());
-    found.sort();
-    found.pop().unwrap_or_else(|| Path::new("/usr/bin").to_owned())
-}
 
 async fn change(owner: &PgPool, statement: String) {
     sqlx::query(AssertSqlSafe(statement)).execute(owner).await.unwrap();
@@ -138,16 +43,16 @@ async fn served(running: &Running, name: &str) -> TcpStream {
     client
 }
 
-fn use_database(folder: &Folder, database: &Database) {
-    std::fs::write(folder.path("database-url"), database.url("cloud_gateway", "cloud")).unwrap();
+fn use_database(folder: &Folder, database: &Postgres) {
+    std::fs::write(folder.path("database-url"), database.url("cloud_gateway")).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn routes_follow_the_database_and_outlive_it() {
-    let (folder, database) = (Folder::new(), Database::start().await);
+    let (folder, database) = (Folder::new(), Postgres::start().await);
     let _server = Named::at(folder.path("sc"), "tenant");
     use_database(&folder, &database);
-    let owner = database.owner().await;
+    let owner = database.connect("postgres").await;
     let (one, two) = (Uuid::from_u128(1), Uuid::from_u128(2));
     add_cluster(&owner, one, "one", &folder.socket("sc")).await;
 
@@ -165,7 +70,7 @@ async fn routes_follow_the_database_and_outlive_it() {
     until("the table is kept", async || table.read().is_ok_and(|kept| kept.clusters.len() == 1)).await;
 
     owner.close().await;
-    database.stop_server();
+    database.stop();
     second.write_all(b"x").await.unwrap();
     within("the echo", second.read_exact(&mut [0; 1])).await.unwrap();
     served(&running, "two.test").await;
@@ -175,7 +80,7 @@ async fn routes_follow_the_database_and_outlive_it() {
     served(&running, "two.test").await;
     assert_eq!(call(running.address, &real_hello("one.test")).await.as_deref(), Some(&REFUSAL[..]));
     database.run_server();
-    let owner = database.owner().await;
+    let owner = database.connect("postgres").await;
     change(&owner, format!("UPDATE clusters SET deleted_at = NULL, purge_after = NULL WHERE id = '{one}'"))
         .await;
     until("the database is followed again", async || is_known(&running, "one.test").await).await;
@@ -185,10 +90,10 @@ async fn routes_follow_the_database_and_outlive_it() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_the_clusters_of_its_region_that_do_not_rest_are_served() {
-    let (folder, database) = (Folder::new(), Database::start().await);
+    let (folder, database) = (Folder::new(), Postgres::start().await);
     let _server = Named::at(folder.path("sc"), "tenant");
     use_database(&folder, &database);
-    let owner = database.owner().await;
+    let owner = database.connect("postgres").await;
     let (here, there) = (Uuid::from_u128(1), Uuid::from_u128(2));
     add_cluster(&owner, here, "here", &folder.socket("sc")).await;
     add_cluster(&owner, there, "there", &folder.socket("sc")).await;
@@ -229,10 +134,10 @@ async fn usage_of(owner: &PgPool, id: Uuid) -> [i64; 5] {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn usage_is_counted_to_the_byte_across_restarts_and_open_returns_to_zero() {
-    let (folder, database) = (Folder::new(), Database::start().await);
+    let (folder, database) = (Folder::new(), Postgres::start().await);
     let _server = Named::at(folder.path("sc"), "tenant");
     use_database(&folder, &database);
-    let owner = database.owner().await;
+    let owner = database.connect("postgres").await;
     let id = Uuid::from_u128(1);
     add_cluster(&owner, id, "one", &folder.socket("sc")).await;
     change(&owner, format!("UPDATE clusters SET max_connections = 1 WHERE id = '{id}'")).await;
@@ -272,22 +177,22 @@ async fn usage_is_counted_to_the_byte_across_restarts_and_open_returns_to_zero()
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn usage_waits_for_a_database_that_is_away_and_a_purged_cluster_bars_nobody() {
-    let (folder, database) = (Folder::new(), Database::start().await);
+    let (folder, database) = (Folder::new(), Postgres::start().await);
     let _server = Named::at(folder.path("sc"), "tenant");
     use_database(&folder, &database);
-    let owner = database.owner().await;
+    let owner = database.connect("postgres").await;
     let (kept, purged) = (Uuid::from_u128(1), Uuid::from_u128(2));
     add_cluster(&owner, kept, "kept", &folder.socket("sc")).await;
     add_cluster(&owner, purged, "purged", &folder.socket("sc")).await;
     let running = Running::start(folder.config("")).await.unwrap();
     owner.close().await;
-    database.stop_server();
+    database.stop();
     served(&running, "kept.test").await;
     served(&running, "purged.test").await;
     let waiting = running.gateway.counters.usage_rows_waiting.clone();
     until("rows wait", async || waiting.load(std::sync::atomic::Ordering::Relaxed) >= 2).await;
     database.run_server();
-    let owner = database.owner().await;
+    let owner = database.connect("postgres").await;
     change(&owner, format!("DELETE FROM clusters WHERE id = '{purged}'")).await;
     let hello = real_hello("kept.test").len() as i64;
     until("the rows are written", async || usage_of(&owner, kept).await[0] == hello).await;

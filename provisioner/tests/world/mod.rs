@@ -3,7 +3,6 @@
 #![allow(dead_code, reason = "each test program uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot set up its world fails")]
 
-mod postgres;
 mod signer;
 
 use std::os::unix::fs::PermissionsExt;
@@ -18,7 +17,7 @@ use sqlx::{PgPool, Row};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-pub use postgres::Postgres;
+use test_postgres::Postgres;
 
 /// Longer than anything here takes on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(40);

@@ -2,6 +2,5 @@
 
 mod certificates;
 mod openssl;
-mod postgres;
 mod requests;
 mod rows;

@@ -4,11 +4,11 @@ use sqlx::{PgPool, Row};
 use uuid::Uuid;
 
 use super::openssl::{OpenSsl, P256};
-use super::postgres::Postgres;
 use crate::policy::decide;
 use crate::seal::{Owner, SealError, Sealer};
 use crate::serve::{Tally, pass};
 use crate::store::{self, Release};
+use test_postgres::Postgres;
 
 struct World {
     _server: Postgres,
