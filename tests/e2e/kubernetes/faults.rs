@@ -4,6 +4,7 @@ use e2e::fleet::{Fleet, ready_pods};
 use e2e::oracle::Load;
 use e2e::stream::works_again;
 use e2e::wait::until;
+use serde_json::Value;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_pods_and_a_restarted_kubelet_and_api_server_lose_nothing_acknowledged() -> anyhow::Result<()>
@@ -32,8 +33,41 @@ async fn killed_pods_and_a_restarted_kubelet_and_api_server_lose_nothing_acknowl
         })
         .await?;
     }
+    // The next test meets a cloud that is whole again.
+    all_were_probed(fleet).await?;
     println!("{} acknowledged records are there", load.verify(&tenant).await?);
     Ok(())
+}
+
+/// A restarted kubelet calls each pod that has a probe unready until the first one succeeds, seconds after it answers
+/// itself: till then the pod has no place behind its service.
+async fn all_were_probed(fleet: &Fleet) -> anyhow::Result<()> {
+    let node = fleet.kubectl(&["get", "nodes", "--output=jsonpath={.items[0].metadata.name}"]).await?;
+    let probes = format!("--raw=/api/v1/nodes/{node}/proxy/metrics/probes");
+    fleet
+        .until("the kubelet found every program of the cloud ready", async || {
+            let counts = fleet.kubectl(&["get", &probes]).await?;
+            let pods = fleet.objects("fluvio-cloud", "pods").await?;
+            let whole = ready_pods(&pods).len() == pods.len()
+                && pods.iter().filter(|pod| has_probe(pod)).all(|pod| succeeded(pod, &counts));
+            Ok(whole.then_some(()))
+        })
+        .await?;
+    let visitor = fleet.visitor();
+    fleet.until("the portal answers", async || visitor.get("/readyz").await.map(Some)).await?;
+    Ok(())
+}
+
+fn has_probe(pod: &Value) -> bool {
+    pod["spec"]["containers"]
+        .as_array()
+        .is_some_and(|all| all.iter().any(|one| one["readinessProbe"].is_object()))
+}
+
+fn succeeded(pod: &Value, counts: &str) -> bool {
+    let name = format!("pod={}", pod["metadata"]["name"]);
+    let parts = ["prober_probe_total{", &name, "probe_type=\"Readiness\"", "result=\"successful\""];
+    counts.lines().any(|line| parts.iter().all(|part| line.contains(part)))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
