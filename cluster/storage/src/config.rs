@@ -12,6 +12,16 @@ pub enum Durability {
     Memory,
 }
 
+/// Who says what is committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Commit {
+    /// This copy is the only one: what is durable here is committed.
+    #[default]
+    Alone,
+    /// There are others: [`crate::Partition::commit`] says.
+    Told,
+}
+
 /// A partition's settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -33,6 +43,10 @@ pub struct Config {
     pub tail_bytes: usize,
     /// The epoch that batches are stored with.
     pub leader_epoch: i32,
+    /// Who says what is committed. Fixed at opening.
+    pub commit: Commit,
+    /// Where a log that is made at opening begins; one that is there begins where it does.
+    pub first_offset: i64,
 }
 
 impl Config {
@@ -58,6 +72,8 @@ impl Default for Config {
             queue_bytes: 8 << 20,
             tail_bytes: 512 << 10,
             leader_epoch: 0,
+            commit: Commit::Alone,
+            first_offset: 0,
         }
     }
 }

@@ -34,6 +34,14 @@ pub enum AppendError {
     /// No room; nothing of this append is stored. Try again later.
     #[error(transparent)]
     Full(#[from] Full),
+    /// A leader's batch that does not follow on what is here. Nothing of it is stored.
+    #[error("offset {expected} comes next and {found} was sent")]
+    OutOfOrder {
+        /// The log end offset.
+        expected: i64,
+        /// Of the first batch that does not fit.
+        found: i64,
+    },
     /// A batch that can never fit; the client must send smaller ones.
     #[error("a batch of {bytes} bytes is over the limit of {limit}")]
     TooLarge {
@@ -52,6 +60,20 @@ pub enum AppendError {
     /// Closed or deleted meanwhile.
     #[error("the partition is closed")]
     Closed,
+}
+
+/// Why a copy was not cut back.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TruncateError {
+    /// Records before the high-water mark are nobody's to remove.
+    #[error("records up to {hw} are committed and stay")]
+    Committed {
+        /// The high-water mark.
+        hw: i64,
+    },
+    /// The partition takes no changes.
+    #[error(transparent)]
+    NotNow(AppendError),
 }
 
 /// Why a read gave nothing.

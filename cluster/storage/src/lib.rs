@@ -36,8 +36,8 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-pub use config::{Config, Durability};
-pub use error::{AppendError, Corruption, Full, OpenError, ReadError};
+pub use config::{Commit, Config, Durability};
+pub use error::{AppendError, Corruption, Full, OpenError, ReadError, TruncateError};
 pub use log::{Isolation, Offsets, Slice, State};
 pub use partition::{Appended, Maintained, Partition, Ticket};
 pub use quota::Quota;

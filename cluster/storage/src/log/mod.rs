@@ -6,6 +6,7 @@ mod read;
 mod recover;
 mod retention;
 mod tail;
+mod truncate;
 mod view;
 mod write;
 
@@ -14,7 +15,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 pub(crate) use view::View;
-pub(crate) use write::Log;
+pub(crate) use write::{Log, Origin};
 
 /// How far a reader may see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use super::View;
 use super::write::{Active, Log, make_index, not_created};
-use crate::config::Config;
+use crate::config::{Commit, Config};
 use crate::disk::{File, read_exact_at};
 use crate::error::{Corruption, OpenError};
 use crate::segment::index::{Entry, Index, Mark, SPACING};
@@ -29,7 +29,7 @@ impl Log {
         let names = match store.disk.list(&folder) {
             Ok(names) => names,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                make_folder(&store, &folder, config.leader_epoch)?;
+                make_folder(&store, &folder, &config)?;
                 store.disk.list(&folder).map_err(OpenError::io(&folder))?
             }
             Err(error) => return Err(OpenError::io(&folder)(error)),
@@ -48,7 +48,11 @@ impl Log {
         }
         let active = open_active(&store, &folder, last)?;
         segments.push_back(Arc::clone(&active.segment));
-        let view = View::new(Arc::clone(&store.disk), segments, config.tail_bytes);
+        let committed = match config.commit {
+            Commit::Alone => active.next_offset,
+            Commit::Told => committed(&store, &segments).clamp(bases[0], active.next_offset),
+        };
+        let view = View::new(Arc::clone(&store.disk), segments, &config, committed);
         store.quota.count(view.size());
         let mut log = Self { store, folder, config: config.clone(), view: Arc::new(view), active };
         log.configure(config);
@@ -56,15 +60,24 @@ impl Log {
     }
 }
 
+/// The newest high-water mark that an index knows. It may be older than the last one, never newer.
+fn committed(store: &Store, segments: &VecDeque<Arc<Segment>>) -> i64 {
+    let noted = |segment: &Arc<Segment>| {
+        Index::open(&*store.disk, &segment.index_path(), segment.base()).and_then(|index| index.committed())
+    };
+    segments.iter().rev().find_map(noted).unwrap_or(0)
+}
+
 /// Makes the folder with its first segment. It gets its name when it is whole, so that a folder without a
 /// segment is never taken for a new partition.
-fn make_folder(store: &Store, folder: &Path, leader_epoch: i32) -> Result<(), OpenError> {
+fn make_folder(store: &Store, folder: &Path, config: &Config) -> Result<(), OpenError> {
     let disk = &*store.disk;
     let unnamed = new_folder(folder);
     store.make_root()?;
     remove_if_there(disk, &unnamed)?;
     disk.create_dir(&unnamed).map_err(OpenError::io(&unnamed))?;
-    let identity = Identity { base: 0, created_ms: store.clock.now_ms(), leader_epoch };
+    let (base, leader_epoch) = (config.first_offset, config.leader_epoch);
+    let identity = Identity { base, created_ms: store.clock.now_ms(), leader_epoch };
     segment::create(disk, &unnamed, identity).map_err(not_created(&unnamed))?;
     disk.rename(&unnamed, folder).map_err(OpenError::io(folder))
 }
@@ -116,7 +129,7 @@ fn open_closed(store: &Store, folder: &Path, base: i64, next_base: i64) -> Resul
 }
 
 /// The last segment: its torn end is cut.
-fn open_active(store: &Store, folder: &Path, base: i64) -> Result<Active, OpenError> {
+pub(super) fn open_active(store: &Store, folder: &Path, base: i64) -> Result<Active, OpenError> {
     let LogFile { file, identity, len } = segment::open(&*store.disk, folder, base)?;
     let segment = Segment::new(folder, identity);
     let path = segment.log_path().to_owned();

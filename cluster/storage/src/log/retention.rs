@@ -18,15 +18,15 @@ impl Log {
         let active = &self.active.segment;
         let aged = self.is_past(active.last_append_ms(), now) || self.is_past(active.created_ms(), now);
         if aged && !active.is_empty() {
-            self.roll()?;
+            self.roll(self.active.segment.identity().leader_epoch)?;
         }
         self.remove_surplus(now, 0)
     }
 
     /// Begins another segment, and removes as much as it may grow to, so that the log never gets larger than
     /// it may be.
-    pub(super) fn roll_and_make_room(&mut self) -> Result<(), AppendError> {
-        self.roll()?;
+    pub(super) fn roll_and_make_room(&mut self, leader_epoch: i32) -> Result<(), AppendError> {
+        self.roll(leader_epoch)?;
         let now = self.store.clock.now_ms();
         self.remove_surplus(now, self.config.effective_segment_bytes()).map(|_| ())
     }
@@ -36,7 +36,8 @@ impl Log {
         let mut done = Maintained::default();
         while let Some(oldest) = self.oldest_closed() {
             let too_large = self.config.max_bytes.is_some_and(|max| self.view.size() + room > max);
-            if !too_large && !self.is_past(oldest.last_append_ms(), now) {
+            let committed = oldest.next_offset() <= self.view.offsets().hw;
+            if !committed || !too_large && !self.is_past(oldest.last_append_ms(), now) {
                 break;
             }
             self.remove(&oldest)?;

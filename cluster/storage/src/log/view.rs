@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use super::tail::Tail;
 use super::{Isolation, Offsets, State};
+use crate::config::{Commit, Config};
 use crate::disk::Disk;
 use crate::error::{AppendError, ReadError};
 use crate::segment::{OpenSegment, Segment};
@@ -23,24 +24,33 @@ pub(crate) struct View {
     log_start: AtomicI64,
     batch_limit: AtomicU64,
     leo: watch::Sender<i64>,
+    durable: watch::Sender<i64>,
     hw: watch::Sender<i64>,
+    commit: Commit,
     state: watch::Sender<State>,
 }
 
 impl View {
     /// For segments as recovered, all their content durable. There is at least one, the last being active.
-    pub(super) fn new(disk: Arc<dyn Disk>, segments: VecDeque<Arc<Segment>>, tail_bytes: usize) -> Self {
+    pub(super) fn new(
+        disk: Arc<dyn Disk>,
+        segments: VecDeque<Arc<Segment>>,
+        config: &Config,
+        committed: i64,
+    ) -> Self {
         let log_start = segments.front().map_or(0, |segment| segment.base());
         let leo = segments.back().map_or(0, |segment| segment.next_offset());
         Self {
             disk,
             segments: RwLock::new(segments),
-            tail: Mutex::new(Tail::new(tail_bytes, leo)),
+            tail: Mutex::new(Tail::new(config.tail_bytes, leo)),
             opened: Mutex::new(None),
             log_start: AtomicI64::new(log_start),
             batch_limit: AtomicU64::new(0),
             leo: watch::Sender::new(leo),
-            hw: watch::Sender::new(leo),
+            durable: watch::Sender::new(leo),
+            hw: watch::Sender::new(committed),
+            commit: config.commit,
             state: watch::Sender::new(State::Open),
         }
     }
@@ -58,6 +68,10 @@ impl View {
 
     pub(crate) fn watch_hw(&self) -> watch::Receiver<i64> {
         self.hw.subscribe()
+    }
+
+    pub(crate) fn watch_durable(&self) -> watch::Receiver<i64> {
+        self.durable.subscribe()
     }
 
     pub(crate) fn state(&self) -> State {
@@ -116,8 +130,44 @@ impl View {
         self.leo.send_replace(leo);
     }
 
-    pub(super) fn publish_hw(&self, hw: i64) {
-        self.hw.send_if_modified(|current| std::mem::replace(current, hw) != hw);
+    /// All before `end` survives here; a copy that is the only one has committed it with that.
+    pub(super) fn publish_durable(&self, end: i64) {
+        self.durable.send_if_modified(|current| std::mem::replace(current, end) != end);
+        if self.commit == Commit::Alone {
+            self.hw.send_if_modified(|current| std::mem::replace(current, end) != end);
+        }
+    }
+
+    /// All before `hw` is committed, as far as it is here. It never goes back.
+    pub(crate) fn commit(&self, hw: i64) {
+        let hw = hw.min(*self.leo.borrow());
+        self.hw.send_if_modified(|current| {
+            let forward = hw > *current;
+            *current = hw.max(*current);
+            forward
+        });
+    }
+
+    /// The mark to be noted, where somebody told one.
+    pub(super) fn told(&self) -> Option<i64> {
+        (self.commit == Commit::Told).then(|| *self.hw.borrow())
+    }
+
+    /// Epoch of the record before an offset; none where the log begins.
+    pub(crate) fn epoch_before(&self, offset: i64) -> Option<i32> {
+        self.read_segments(|segments| {
+            let before = segments.iter().rev().find(|segment| segment.base() < offset);
+            before.filter(|segment| !segment.is_empty()).map(|segment| segment.identity().leader_epoch)
+        })
+    }
+
+    /// The newest epoch in the log up to this one, and the offset behind its last record; none if all are newer.
+    pub(crate) fn end_of_epoch(&self, epoch: i32) -> Option<(i32, i64)> {
+        self.read_segments(|segments| {
+            let mut found = segments.iter().rev().filter(|segment| !segment.is_empty());
+            let last = found.find(|segment| segment.identity().leader_epoch <= epoch)?;
+            Some((last.identity().leader_epoch, last.next_offset()))
+        })
     }
 
     /// Moves to another state; the final ones stay.
@@ -155,6 +205,25 @@ impl View {
             self.log_start.store(first.base(), Ordering::Release);
         }
         oldest
+    }
+
+    /// Takes the newest segment out if it begins at `to` or behind it and is not the only one.
+    pub(super) fn pop_newest(&self, to: i64) -> Option<Arc<Segment>> {
+        let mut segments = self.segments.write().unwrap_or_else(PoisonError::into_inner);
+        let goes = segments.len() > 1 && segments.back().is_some_and(|newest| newest.base() >= to);
+        if goes { segments.pop_back() } else { None }
+    }
+
+    /// The newest segment.
+    pub(super) fn newest(&self) -> Option<Arc<Segment>> {
+        self.read_segments(|segments| segments.back().cloned())
+    }
+
+    /// Puts another account of the newest segment in its place.
+    pub(super) fn replace_newest(&self, segment: Arc<Segment>) {
+        let mut segments = self.segments.write().unwrap_or_else(PoisonError::into_inner);
+        segments.pop_back();
+        segments.push_back(segment);
     }
 
     pub(super) fn tail(&self) -> MutexGuard<'_, Tail> {

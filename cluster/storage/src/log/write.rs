@@ -20,6 +20,15 @@ use crate::store::Store;
 /// success only after the sync.
 pub(crate) type Answer<'a> = &'a mut dyn FnMut(usize, Result<Appended, AppendError>);
 
+/// Who gave batches their offsets and epochs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// Nobody yet: a producer sent them to this leader.
+    Producer,
+    /// The leader of which this is a copy; all are of one epoch.
+    Leader,
+}
+
 /// A log, open for writing. There is one per partition.
 pub(crate) struct Log {
     pub(super) store: Store,
@@ -77,23 +86,27 @@ impl Log {
     }
 
     /// Appends a group, in order. Every one is answered, exactly once.
-    pub(crate) fn append(&mut self, appends: &[&[Batch]], answer: Answer<'_>) {
+    pub(crate) fn append(&mut self, appends: &[(&[Batch], Origin)], answer: Answer<'_>) {
         let mut group = Group::default();
-        for (number, batches) in appends.iter().enumerate() {
+        for (number, (batches, origin)) in appends.iter().enumerate() {
             let bytes = batches.iter().map(|batch| batch.bytes().len() as u64).sum();
             if let Err(error) = self.admit(bytes) {
                 answer(number, Err(error));
                 continue;
             }
-            if self.must_roll(&group, bytes) {
+            let epoch = match origin {
+                Origin::Producer => self.config.leader_epoch,
+                Origin::Leader => batches.first().map_or(0, |batch| batch.header().leader_epoch),
+            };
+            if self.must_roll(&group, bytes, epoch) {
                 self.commit(std::mem::take(&mut group), answer);
-                if let Err(error) = self.roll_and_make_room() {
+                if let Err(error) = self.roll_and_make_room(epoch) {
                     self.store.quota.give_back(bytes);
                     answer(number, Err(error));
                     continue;
                 }
             }
-            if let Err(error) = self.stage(&mut group, number, batches) {
+            if let Err(error) = self.stage(&mut group, number, (batches, *origin), epoch) {
                 self.store.quota.give_back(bytes);
                 answer(number, Err(error));
             }
@@ -112,7 +125,7 @@ impl Log {
             return Err(self.fail("syncing", &error));
         }
         self.active.synced = self.active.written;
-        self.view.publish_hw(self.active.next_offset);
+        self.view.publish_durable(self.active.next_offset);
         Ok(())
     }
 
@@ -131,14 +144,17 @@ impl Log {
             };
             noted = noted.and_then(|()| index.set_mark(mark));
         }
+        if let Some(committed) = self.view.told() {
+            noted = noted.and_then(|()| index.set_committed(committed));
+        }
         if let Err(error) = noted {
             // Advice only: reads get slower, the next opening scans more.
             tracing::warn!(path = %active.segment.index_path().display(), %error, "cannot write the index");
         }
     }
 
-    /// Closes the active segment and begins another.
-    pub(super) fn roll(&mut self) -> Result<(), AppendError> {
+    /// Closes the active segment and begins another, of this epoch.
+    pub(super) fn roll(&mut self, leader_epoch: i32) -> Result<(), AppendError> {
         // A closed segment is wholly synced, whatever the durability: recovery looks for torn ends only in
         // the last one.
         self.sync()?;
@@ -148,11 +164,8 @@ impl Log {
         {
             tracing::warn!(%error, "cannot sync the index");
         }
-        let identity = Identity {
-            base: self.active.next_offset,
-            created_ms: self.store.clock.now_ms(),
-            leader_epoch: self.config.leader_epoch,
-        };
+        let identity =
+            Identity { base: self.active.next_offset, created_ms: self.store.clock.now_ms(), leader_epoch };
         let log = match segment::create(&*self.store.disk, &self.folder, identity) {
             Ok(log) => log,
             Err(CreateError::NotThere(error)) if is_out_of_space(&error) => return Err(Full::Disk.into()),
@@ -184,12 +197,12 @@ impl Log {
         Ok(self.store.quota.take(bytes)?)
     }
 
-    fn must_roll(&self, group: &Group<'_>, bytes: u64) -> bool {
+    fn must_roll(&self, group: &Group<'_>, bytes: u64, epoch: i32) -> bool {
         if bytes == 0 {
             return false;
         }
         let identity = self.active.segment.identity();
-        if identity.leader_epoch != self.config.leader_epoch {
+        if identity.leader_epoch != epoch {
             return true;
         }
         let end = group.appends.last().map_or(self.active.next_offset, |last| last.next_offset);
@@ -199,17 +212,23 @@ impl Log {
         holds_some && (too_large || too_far)
     }
 
-    /// Gives an append its offsets. The group stays as it was if there are none left.
+    /// Gives an append its offsets, or checks those that it has. The group stays as it was if they do not fit.
     fn stage<'a>(
         &self,
         group: &mut Group<'a>,
         number: usize,
-        batches: &'a [Batch],
+        (batches, origin): (&'a [Batch], Origin),
+        epoch: i32,
     ) -> Result<(), AppendError> {
         let base_offset = group.appends.last().map_or(self.active.next_offset, |last| last.next_offset);
         let (had, mut next_offset) = (group.batches.len(), base_offset);
         for batch in batches {
-            let head = batch.patched_head(next_offset, self.config.leader_epoch);
+            let found = batch.header().base_offset;
+            if origin == Origin::Leader && (found, batch.header().leader_epoch) != (next_offset, epoch) {
+                group.batches.truncate(had);
+                return Err(AppendError::OutOfOrder { expected: next_offset, found });
+            }
+            let head = batch.patched_head(next_offset, epoch);
             group.batches.push((batch, head));
             let Some(next) = next_offset.checked_add(batch.header().records()) else {
                 group.batches.truncate(had);
@@ -231,7 +250,7 @@ impl Log {
         let done = self.write(&group, append_time_ms).and_then(|()| match self.config.durability {
             Durability::Disk => self.sync(),
             Durability::Memory => {
-                self.view.publish_hw(self.active.next_offset);
+                self.view.publish_durable(self.active.next_offset);
                 Ok(())
             }
         });

@@ -20,8 +20,8 @@ use tokio::task;
 
 use crate::batch::Batch;
 use crate::config::Config;
-use crate::error::{AppendError, OpenError, ReadError};
-use crate::log::{Isolation, Log, Offsets, Slice, State, View};
+use crate::error::{AppendError, OpenError, ReadError, TruncateError};
+use crate::log::{Isolation, Log, Offsets, Origin, Slice, State, View};
 use crate::store::{Store, lost};
 use queue::{Queue, Work};
 
@@ -73,6 +73,12 @@ struct Inner {
     runtime: Handle,
 }
 
+impl std::fmt::Debug for Partition {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Partition({:?})", self.offsets())
+    }
+}
+
 impl Partition {
     pub(crate) async fn open(store: Store, folder: PathBuf, config: Config) -> Result<Self, OpenError> {
         let queue = Queue::new(config.queue_bytes);
@@ -84,6 +90,11 @@ impl Partition {
         Ok(Self { inner: Arc::new(inner) })
     }
 
+    /// Whether both are the same open partition.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+
     /// Appends batches, all behind one another, and waits until they are durable.
     pub async fn append(&self, batches: Vec<Batch>) -> Result<Appended, AppendError> {
         self.enqueue(batches).await?.await
@@ -92,6 +103,16 @@ impl Partition {
     /// Puts batches into the writer's queue, waiting for room if it is full. Calls that return one after the
     /// other are stored in that order.
     pub async fn enqueue(&self, batches: Vec<Batch>) -> Result<Ticket, AppendError> {
+        self.queue(batches, Origin::Producer).await
+    }
+
+    /// The same with batches that have their offsets and epochs from the leader of which this is a copy: they are
+    /// kept, and refused where they do not follow on the log. All must be of one epoch.
+    pub async fn enqueue_copy(&self, batches: Vec<Batch>) -> Result<Ticket, AppendError> {
+        self.queue(batches, Origin::Leader).await
+    }
+
+    async fn queue(&self, batches: Vec<Batch>, origin: Origin) -> Result<Ticket, AppendError> {
         self.inner.view.check_writable()?;
         let limit = self.inner.view.batch_limit();
         if let Some(batch) = batches.iter().find(|batch| batch.bytes().len() as u64 > limit) {
@@ -100,8 +121,40 @@ impl Partition {
         let bytes = batches.iter().map(|batch| batch.bytes().len()).sum();
         let room = self.inner.queue.room(bytes).await.ok_or(AppendError::Closed)?;
         let (answer, ticket) = oneshot::channel();
-        let append = queue::Append { batches, answer, room };
+        let append = queue::Append { batches, origin, answer, room };
         if self.submit(Work::Append(append)) { Ok(Ticket(ticket)) } else { Err(AppendError::Closed) }
+    }
+
+    /// Cuts a copy's end off, back to `to` or to the start of the batch that holds it; says where the log ends
+    /// then. Never below the high-water mark.
+    pub async fn truncate(&self, to: i64) -> Result<i64, TruncateError> {
+        let closed = || TruncateError::NotNow(AppendError::Closed);
+        let (answer, done) = oneshot::channel();
+        if !self.submit(Work::Truncate(to, answer)) {
+            return Err(closed());
+        }
+        done.await.unwrap_or(Err(closed()))
+    }
+
+    /// Says that all before `hw` is committed, for a partition that is [`crate::Commit::Told`]. What is not here
+    /// yet is not counted, and the mark never goes back.
+    pub fn commit(&self, hw: i64) {
+        self.inner.view.commit(hw);
+    }
+
+    /// Follows how far the log survives a crash here.
+    pub fn watch_durable(&self) -> watch::Receiver<i64> {
+        self.inner.view.watch_durable()
+    }
+
+    /// Epoch of the record before an offset; none where the log begins.
+    pub fn epoch_before(&self, offset: i64) -> Option<i32> {
+        self.inner.view.epoch_before(offset)
+    }
+
+    /// The newest epoch in the log up to this one, and the offset behind its last record; none if there is none.
+    pub fn end_of_epoch(&self, epoch: i32) -> Option<(i32, i64)> {
+        self.inner.view.end_of_epoch(epoch)
     }
 
     /// Reads whole batches, the first being the one that holds `from`: as many as fit into `max_bytes`, at

@@ -8,7 +8,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use super::{Appended, Maintained};
 use crate::batch::Batch;
 use crate::config::Config;
-use crate::error::{AppendError, OpenError};
+use crate::error::{AppendError, OpenError, TruncateError};
+use crate::log::Origin;
 
 /// Bytes that one permit stands for.
 const PERMIT_BYTES: usize = 256;
@@ -16,6 +17,7 @@ const PERMIT_BYTES: usize = 256;
 /// Something for the writer to do.
 pub(super) enum Work {
     Append(Append),
+    Truncate(i64, oneshot::Sender<Result<i64, TruncateError>>),
     Maintain(oneshot::Sender<Result<Maintained, AppendError>>),
     Configure(Config),
     Close(oneshot::Sender<()>),
@@ -25,6 +27,7 @@ pub(super) enum Work {
 /// Batches to append, and who waits for it.
 pub(super) struct Append {
     pub(super) batches: Vec<Batch>,
+    pub(super) origin: Origin,
     pub(super) answer: oneshot::Sender<Result<Appended, AppendError>>,
     /// Its place in the queue, free again once answered.
     pub(super) room: OwnedSemaphorePermit,

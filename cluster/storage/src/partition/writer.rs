@@ -9,7 +9,7 @@ use super::queue::{Append, Work};
 use super::{Appended, Inner};
 use crate::batch::Batch;
 use crate::error::{AppendError, OpenError};
-use crate::log::{Log, State};
+use crate::log::{Log, Origin, State};
 
 /// Does all that is queued, then ends. Only one runs at a time: the queue says who is to start one.
 pub(super) fn run(inner: &Inner) {
@@ -30,6 +30,9 @@ fn perform(inner: &Inner, log: &mut Option<Log>, work: VecDeque<Work>) {
         append(log.as_mut(), std::mem::take(&mut group));
         // Without a log the answer is dropped, which its receiver takes for "closed".
         match (item, log.as_mut()) {
+            (Work::Truncate(to, answer), Some(log)) => {
+                answer.send(log.truncate(to)).ok();
+            }
             (Work::Maintain(answer), Some(log)) => {
                 answer.send(log.maintain()).ok();
             }
@@ -50,9 +53,11 @@ fn perform(inner: &Inner, log: &mut Option<Log>, work: VecDeque<Work>) {
 /// One group: written at once, synced once, answered one by one.
 fn append(log: Option<&mut Log>, group: Vec<Append>) {
     let Some(log) = log.filter(|_| !group.is_empty()) else { return };
-    let (batches, mut waiting): (Vec<Vec<Batch>>, Vec<_>) =
-        group.into_iter().map(|append| (append.batches, Some((append.answer, append.room)))).unzip();
-    let batches: Vec<&[Batch]> = batches.iter().map(Vec::as_slice).collect();
+    let (batches, mut waiting): (Vec<(Vec<Batch>, Origin)>, Vec<_>) = group
+        .into_iter()
+        .map(|append| ((append.batches, append.origin), Some((append.answer, append.room))))
+        .unzip();
+    let batches: Vec<_> = batches.iter().map(|(batches, origin)| (batches.as_slice(), *origin)).collect();
     log.append(&batches, &mut |number, outcome| answer(waiting.get_mut(number), outcome));
 }
 

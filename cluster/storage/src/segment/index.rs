@@ -10,7 +10,8 @@
 //!      32  next offset   i64      behind the last batch before it                 | overwritten
 //!      40  last append   i64      ms since 1970                                   | in place
 //!      48  checksum      u32      crc32c of bytes 12-19 (base offset) and 24-47   /
-//!      52  reserved      12 bytes 0
+//!      52  committed     i64      high-water mark when last noted              \ overwritten in place;
+//!      60  checksum      u32      crc32c of bytes 12-19 (base offset) and 52-59 / 0 where nobody told one
 //!      64  entries of 12 bytes, one for about each 4096 bytes of log:
 //!            offset - base   u32
 //!            position        u32   of the batch that begins with this offset
@@ -31,6 +32,8 @@ const MAGIC: &[u8; 8] = b"FLVIDX\r\n";
 const VERSION: u32 = 1;
 const IDENTITY_BYTES: usize = 24;
 const MARK_BYTES: usize = 28;
+const COMMITTED_AT: u64 = 52;
+const COMMITTED_BYTES: usize = 12;
 const ENTRIES_AT: u64 = 64;
 const ENTRY_BYTES: usize = 12;
 
@@ -91,6 +94,18 @@ impl Index {
 
     pub(crate) fn set_mark(&self, mark: Mark) -> io::Result<()> {
         self.file.write_all_at(&[IoSlice::new(&self.encode_mark(mark))], IDENTITY_BYTES as u64)
+    }
+
+    /// How far the log was committed when this was last written; none if nobody told one.
+    pub(crate) fn committed(&self) -> Option<i64> {
+        let mut bytes = [0; COMMITTED_BYTES];
+        read_exact_at(&*self.file, &mut bytes, COMMITTED_AT).ok()?;
+        let offset = i64::from_be_bytes(bytes[..8].first_chunk::<8>().copied().unwrap_or_default());
+        (bytes == self.encode_committed(offset)).then_some(offset)
+    }
+
+    pub(crate) fn set_committed(&self, offset: i64) -> io::Result<()> {
+        self.file.write_all_at(&[IoSlice::new(&self.encode_committed(offset))], COMMITTED_AT)
     }
 
     /// Writes entries behind the first `count`; returns the new count. What does not fit into an entry is left
@@ -158,6 +173,14 @@ impl Index {
         let checksum = crc32c::crc32c(&bytes[..8]);
         bytes[8..].copy_from_slice(&checksum.to_be_bytes());
         Some(bytes)
+    }
+
+    fn encode_committed(&self, offset: i64) -> [u8; COMMITTED_BYTES] {
+        let mut bytes = [0; COMMITTED_BYTES];
+        bytes[..8].copy_from_slice(&offset.to_be_bytes());
+        let checksum = crc32c::crc32c_append(crc32c::crc32c(&self.base.to_be_bytes()), &bytes[..8]);
+        bytes[8..].copy_from_slice(&checksum.to_be_bytes());
+        bytes
     }
 
     fn encode_mark(&self, mark: Mark) -> [u8; MARK_BYTES] {

@@ -91,6 +91,11 @@ impl OpenSegment {
         Ok((good > 0).then_some(read))
     }
 
+    /// Where the batch that holds `offset` is: its position and first offset.
+    pub(crate) fn place(&self, offset: i64, len: u64) -> Result<(u64, i64), ReadFailure> {
+        self.find(offset, len).map(|place| (place.position, place.header.base_offset))
+    }
+
     /// The batch that holds `offset`, by its header.
     fn find(&self, offset: i64, len: u64) -> Result<Place, ReadFailure> {
         let start = (HEADER_BYTES as u64, self.identity.base);

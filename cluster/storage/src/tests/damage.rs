@@ -8,7 +8,7 @@ use super::sample::batch_bytes;
 use super::world::{name, store};
 use crate::batch::{self, Batch};
 use crate::disk::simulated::{Random, SimulatedDisk};
-use crate::log::{Isolation, Log};
+use crate::log::{Isolation, Log, Origin};
 use crate::{Config, OpenError, ReadError};
 
 const EPOCH: i32 = 7;
@@ -33,7 +33,7 @@ fn three(sizes: [usize; 3], segment_bytes: u64) -> (SimulatedDisk, Vec<Vec<u8>>)
     for (number, size) in sizes.into_iter().enumerate() {
         let mut bytes = batch_bytes(&[&vec![number as u8; size], b"and"]);
         let batch = Batch::parse(&Bytes::from(bytes.clone())).unwrap();
-        log.append(&[&[batch]], &mut |_, outcome| assert!(outcome.is_ok()));
+        log.append(&[(&[batch], Origin::Producer)], &mut |_, outcome| assert!(outcome.is_ok()));
         batch::patch(&mut bytes, number as i64 * 2, EPOCH);
         stored.push(bytes);
     }
@@ -202,7 +202,7 @@ fn what_recovery_cut_off_does_not_come_back() {
     assert_eq!(log.view().offsets().leo, 0);
     // As long as the first one was, so that the others would fit on again.
     let batch = Batch::parse(&Bytes::from(batch_bytes(&[&[9; 30], b"and"]))).unwrap();
-    log.append(&[&[batch]], &mut |_, outcome| assert!(outcome.is_ok()));
+    log.append(&[(&[batch], Origin::Producer)], &mut |_, outcome| assert!(outcome.is_ok()));
     drop(log);
     disk.damage(&index_file(0), Vec::clear);
     assert_eq!(open(&disk, 1 << 20).unwrap().view().offsets().leo, 2);

@@ -2,6 +2,7 @@
 
 mod basics;
 mod concurrency;
+mod copies;
 mod crashes;
 mod damage;
 mod documents;

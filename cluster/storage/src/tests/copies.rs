@@ -1,0 +1,160 @@
+//! A copy follows its leader: offsets and epochs kept, an end that the leader does not have cut off, and what is
+//! committed kept through every crash.
+
+use super::sample::batch;
+use super::world::{DEADLINE, open, read_all};
+use crate::batch::{self, Batch, Limits};
+use crate::disk::simulated::{Random, SimulatedDisk};
+use crate::{AppendError, Commit, Config, Isolation, Partition, TruncateError};
+
+const LIMITS: Limits = Limits { batch_bytes: 1 << 20, batches: 1 << 10 };
+
+fn told(leader_epoch: i32) -> Config {
+    Config { segment_bytes: 1024, commit: Commit::Told, leader_epoch, ..Config::default() }
+}
+
+/// Appends as the leader of this epoch.
+async fn lead(partition: &Partition, epoch: i32, values: &[&str]) {
+    partition.configure(told(epoch));
+    for value in values {
+        partition.append(vec![batch(&[value.as_bytes(), b"and"])]).await.unwrap();
+    }
+}
+
+/// What a leader sends from an offset on, one run of batches for each epoch.
+async fn sent(leader: &Partition, from: i64) -> Vec<Vec<Batch>> {
+    let mut runs: Vec<Vec<Batch>> = Vec::new();
+    let mut at = from;
+    while at < leader.offsets().leo {
+        let slice = leader.read(at, 1 << 20, Isolation::Uncommitted).await.unwrap();
+        at = slice.next_offset;
+        for batch in batch::split(&slice.bytes, LIMITS).unwrap() {
+            match runs.last_mut().filter(|run| run[0].header().leader_epoch == batch.header().leader_epoch) {
+                Some(run) => run.push(batch),
+                None => runs.push(vec![batch]),
+            }
+        }
+    }
+    runs
+}
+
+async fn follow(copy: &Partition, leader: &Partition) {
+    for run in sent(leader, copy.offsets().leo).await {
+        copy.enqueue_copy(run).await.unwrap().await.unwrap();
+    }
+}
+
+async fn stored(partition: &Partition) -> Vec<Batch> {
+    sent(partition, partition.offsets().log_start).await.into_iter().flatten().collect()
+}
+
+#[tokio::test]
+async fn a_copy_is_the_leaders_log_byte_by_byte() {
+    let (there, here) = (SimulatedDisk::new(1), SimulatedDisk::new(2));
+    let leader = open(&there, &told(3)).await.unwrap();
+    lead(&leader, 3, &["one", "two"]).await;
+    lead(&leader, 5, &["three"]).await;
+    let copy = open(&here, &told(0)).await.unwrap();
+    follow(&copy, &leader).await;
+    assert_eq!(stored(&copy).await, stored(&leader).await);
+    let copy = open(&here.restart(), &told(0)).await.unwrap();
+    assert_eq!(stored(&copy).await, stored(&leader).await);
+    for (offset, epoch) in [(0, None), (1, Some(3)), (4, Some(3)), (5, Some(5)), (6, Some(5))] {
+        assert_eq!(copy.epoch_before(offset), epoch, "before {offset}");
+    }
+    for (epoch, end) in
+        [(2, None), (3, Some((3, 4))), (4, Some((3, 4))), (5, Some((5, 6))), (9, Some((5, 6)))]
+    {
+        assert_eq!(copy.end_of_epoch(epoch), end, "epoch {epoch}");
+    }
+}
+
+#[tokio::test]
+async fn batches_that_do_not_follow_on_are_refused_and_leave_no_trace() {
+    let leader = open(&SimulatedDisk::new(1), &told(1)).await.unwrap();
+    lead(&leader, 1, &["one", "two", "three"]).await;
+    let copy = open(&SimulatedDisk::new(2), &told(0)).await.unwrap();
+    let runs = sent(&leader, 2).await;
+    let refused = copy.enqueue_copy(runs[0].clone()).await.unwrap().await;
+    assert_eq!(refused, Err(AppendError::OutOfOrder { expected: 0, found: 2 }));
+    follow(&copy, &leader).await;
+    assert_eq!(stored(&copy).await, stored(&leader).await);
+}
+
+#[tokio::test]
+async fn what_is_committed_is_what_was_told_and_is_found_again() {
+    let disk = SimulatedDisk::new(1);
+    let copy = open(&disk, &told(1)).await.unwrap();
+    lead(&copy, 1, &["one", "two", "three"]).await;
+    assert_eq!(copy.offsets().hw, 0);
+    for (told, now) in [(4, 4), (2, 4), (99, 6)] {
+        copy.commit(told);
+        assert_eq!(copy.offsets().hw, now, "told {told}");
+    }
+    copy.close().await;
+    let again = open(&disk.restart(), &told(1)).await.unwrap();
+    let hw = again.offsets().hw;
+    assert!((0..=6).contains(&hw), "{hw}");
+    // Without a power cut in between it is exact.
+    let again = open(&disk.copy(), &told(1)).await.unwrap();
+    assert_eq!((again.offsets().hw, again.offsets().leo), (6, 6));
+}
+
+#[tokio::test]
+async fn an_end_that_the_leader_does_not_have_is_cut_off() {
+    for (to, left) in [(6, 6), (5, 4), (4, 4), (3, 2), (2, 2), (1, 0), (0, 0)] {
+        let disk = SimulatedDisk::new(1);
+        let copy = open(&disk, &told(1)).await.unwrap();
+        lead(&copy, 1, &["one", "two"]).await;
+        lead(&copy, 2, &["three"]).await;
+        let before = stored(&copy).await;
+        assert_eq!(copy.truncate(to).await, Ok(left), "to {to}");
+        assert_eq!((copy.offsets().leo, *copy.watch_durable().borrow()), (left, left));
+        assert_eq!(stored(&copy).await, before[..left as usize / 2], "to {to}");
+        lead(&copy, 7, &["another"]).await;
+        assert_eq!(copy.epoch_before(left + 1), Some(7));
+        let left = stored(&copy).await;
+        let again = open(&disk.restart(), &told(1)).await.unwrap();
+        assert_eq!(stored(&again).await, left, "to {to}");
+    }
+}
+
+#[tokio::test]
+async fn committed_records_are_never_cut_off() {
+    let copy = open(&SimulatedDisk::new(1), &told(1)).await.unwrap();
+    lead(&copy, 1, &["one", "two"]).await;
+    copy.commit(2);
+    assert_eq!(copy.truncate(0).await, Err(TruncateError::Committed { hw: 2 }));
+    assert_eq!(copy.truncate(1).await, Err(TruncateError::Committed { hw: 2 }));
+    assert_eq!(copy.truncate(2).await, Ok(2));
+    assert_eq!(read_all(&copy).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_power_cut_while_cutting_leaves_the_start_of_what_was_there() {
+    for seed in 0..300 {
+        let disk = SimulatedDisk::new(seed);
+        let mut random = Random(seed);
+        let copy = open(&disk, &told(1)).await.unwrap();
+        let long = "x".repeat(400);
+        for epoch in 1..4 {
+            lead(&copy, epoch, &["short", &long, &long]).await;
+        }
+        let (before, end) = (stored(&copy).await, copy.offsets().leo);
+        let keep = random.below(end as u64 / 2) as i64 * 2;
+        let to = keep + random.below((end - keep) as u64) as i64;
+        copy.commit(keep);
+        disk.cut_power_after(1 + random.below(12));
+        let cut = tokio::time::timeout(DEADLINE, copy.truncate(to)).await.unwrap();
+        let again = open(&disk.restart(), &told(1)).await.unwrap();
+        let found = stored(&again).await;
+        assert_eq!(found, before[..found.len()], "seed {seed}");
+        let least = to / 2 * 2;
+        assert!(again.offsets().leo >= least, "seed {seed}: {} of {least}", again.offsets().leo);
+        if cut.is_ok() {
+            assert_eq!(again.offsets().leo, least, "seed {seed}");
+        }
+        assert_eq!(again.truncate(least).await, Ok(least), "seed {seed}");
+        follow(&again, &again.clone()).await;
+    }
+}
