@@ -9,6 +9,7 @@ pub mod control;
 pub mod internal;
 pub mod link;
 pub mod node;
+pub mod peer;
 pub mod sc;
 pub mod spu;
 pub mod tls;

@@ -91,6 +91,7 @@ struct SpuConfig {
     name: String,
     public: Vec<String>,
     link: String,
+    peer: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     control: Option<String>,
 }
@@ -113,6 +114,7 @@ pub fn process_config(
         SpuConfig {
             public: vec![unix(&name)],
             link: unix("link"),
+            peer: unix(&format!("peer-{name}")),
             control: sc.is_none().then(|| unix(&format!("control-{name}"))),
             name,
         }

@@ -66,6 +66,13 @@ pub struct SpuConfig {
     /// The SC's socket for SPUs.
     #[serde(deserialize_with = "address::internal")]
     pub link: Address,
+    /// Where the cluster's other SPUs are met; without it this SPU keeps no copies and follows nobody. `{name}` in it
+    /// stands for the SPU's name, so that many can share one file.
+    #[serde(default, deserialize_with = "address::optional_internal")]
+    pub peer: Option<Address>,
+    /// Where they reach that socket, if it is another address than the one that is bound.
+    #[serde(default, deserialize_with = "address::optional_internal")]
+    pub peer_address: Option<Address>,
     /// Health and metrics of an SPU that runs by itself.
     #[serde(default, deserialize_with = "address::optional_internal")]
     pub control: Option<Address>,
@@ -126,6 +133,12 @@ impl Config {
         if let (Some(spu), Some(name)) = (&mut config.spu, spu_name) {
             spu.name = name;
         }
+        if let Some(spu) = &mut config.spu {
+            let name = spu.name.clone();
+            for address in [&mut spu.peer, &mut spu.peer_address].into_iter().flatten() {
+                *address = address.of_spu(&name);
+            }
+        }
         config.check(role).map_err(|problem| ConfigError::Content { path: path.into(), problem })?;
         Ok(config)
     }
@@ -148,7 +161,8 @@ impl Config {
     fn check(&self, role: Role) -> Result<(), String> {
         self.check_parts(role)?;
         let sc = self.sc.iter().flat_map(|sc| [&sc.control, &sc.link]);
-        let spu = self.spu.iter().flat_map(|spu| [Some(&spu.link), spu.control.as_ref()]).flatten();
+        let spu = self.spu.iter().flat_map(|spu| [Some(&spu.link), spu.control.as_ref(), spu.peer.as_ref()]);
+        let spu = spu.flatten();
         let tcp = sc.chain(spu).find(|address| matches!(address, Address::Tcp(_)));
         match (tcp, &self.internal) {
             (Some(tcp), None) => Err(format!("{tcp} needs the section [internal], which is missing")),

@@ -20,7 +20,7 @@ use super::requests::{End, Requests, Service};
 use super::transport::Transport;
 use super::{ConnectionLimit, Listener, Outbox, Session};
 use crate::access::{Credential, CredentialError, Policy, PolicyWatch, Refusal};
-use crate::tls::{ServerName, names_match};
+use crate::tls::ServerName;
 use crate::usage::Usage;
 
 /// Handshakes at a time. Strangers share these; a tenant's connections are counted once they are known.
@@ -202,9 +202,8 @@ impl<S: Service> Connection<S> {
     /// The name is looked at before any key is used.
     async fn handshake(&self, policy: &Policy, socket: Transport) -> Result<TlsStream<Transport>, Refused> {
         let start = LazyConfigAcceptor::new(Acceptor::default(), socket).await?;
-        let own = self.server.name.tls_name(&policy.settings.domain);
         let asked = start.client_hello().server_name().map(str::to_owned);
-        if !names_match(asked.as_deref(), &own) {
+        if !self.server.name.answers_to(asked.as_deref(), &policy.settings) {
             return Err(Refused::Name(asked));
         }
         Ok(start.into_stream(policy.tls.config(&self.server.name)).await?)

@@ -81,7 +81,7 @@ async fn settings_are_confirmed_when_the_spus_have_them() {
     assert_eq!(controlled.push(&settings).await.0, 204);
     let dialler = Dialler::Unix(controlled.dir.path().join("link.sock"));
     let stop = controlled.stop.clone();
-    let (link, dialling) = SpuLink::new("main-0".into(), dialler, Vec::new(), None, stop);
+    let (link, dialling) = SpuLink::new("main-0".into(), dialler, None, Vec::new(), None, stop);
     tokio::spawn(dialling);
     let seen = link.settings();
     until("the SPU has the first", || seen.borrow().is_some()).await;

@@ -7,6 +7,9 @@ use std::str::FromStr;
 /// The kernel's limit for a Unix socket's path, without its final NUL.
 const UNIX_PATH_MAX: usize = 107;
 
+/// Stands for an SPU's name.
+const NAME: &str = "{name}";
+
 /// Where an internal socket listens or is dialled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Address {
@@ -46,6 +49,16 @@ impl FromStr for Address {
     }
 }
 
+impl Address {
+    /// The address with an SPU's name for each `{name}`.
+    pub fn of_spu(&self, name: &str) -> Self {
+        match self {
+            Self::Unix(path) => Self::Unix(path.to_string_lossy().replace(NAME, name).into()),
+            Self::Tcp(address) => Self::Tcp(address.replace(NAME, name)),
+        }
+    }
+}
+
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -58,6 +71,17 @@ impl fmt::Display for Address {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_address_stands_for_that_of_every_spu() {
+        for (text, expected) in [
+            ("tcp:{name}.spus:9011", "tcp:main-1.spus:9011"),
+            ("unix:/run/{name}.sock", "unix:/run/main-1.sock"),
+            ("tcp:0.0.0.0:9011", "tcp:0.0.0.0:9011"),
+        ] {
+            assert_eq!(text.parse::<Address>().unwrap().of_spu("main-1").to_string(), expected);
+        }
+    }
 
     #[test]
     fn addresses_are_written_as_they_are_read() {

@@ -1,6 +1,7 @@
 //! The SPU's end: dial, say hello, and go on until the SC goes away; then again.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::io::{ReadHalf, WriteHalf};
@@ -105,11 +106,14 @@ async fn greet(
         name: link.name().into(),
         assignments: link.shared.view.borrow().assignments.values().cloned().collect(),
         generation: link.shared.settings.borrow().as_ref().map_or(0, |settings| settings.generation),
+        peer: link.shared.own_peer.clone(),
+        fresh: !link.shared.came.load(Ordering::Relaxed),
     };
     write(writer, &hello).await?;
     match read(reader).await? {
         Some(FromSc::Welcome { spu }) => {
             link.shared.registered.send_replace(Some(spu));
+            link.shared.came.store(true, Ordering::Relaxed);
             // The SC knows nothing of this SPU yet: everything is news.
             link.tell(|outbox| outbox.changed = outbox.reports.keys().cloned().collect());
             tracing::info!(spu = link.name(), id = spu, "registered with the SC");
@@ -170,11 +174,15 @@ impl Session<'_> {
     }
 
     async fn tell_news(&mut self) -> Result<(), LinkError> {
-        let (reports, settings, view) = self.link.outbox(|outbox| {
+        let (reports, settings, view, in_sync) = self.link.outbox(|outbox| {
             let changed = std::mem::take(&mut outbox.changed);
             let reports: Vec<_> = changed.iter().filter_map(|key| outbox.reports.get(key).cloned()).collect();
-            (reports, outbox.settings_applied.take(), outbox.view_applied.take())
+            let in_sync = std::mem::take(&mut outbox.in_sync);
+            (reports, outbox.settings_applied.take(), outbox.view_applied.take(), in_sync)
         });
+        for asked in in_sync.into_values() {
+            self.sc.send(FromSpu::InSync(asked)).await?;
+        }
         // Reports first: whoever waits for the view to be in force then finds the partitions' states, too.
         if !reports.is_empty() {
             self.sc.send(FromSpu::Report(reports)).await?;
@@ -199,6 +207,7 @@ impl Session<'_> {
                 self.forget_reports(&view);
                 shared.view.send_replace(Arc::new(view));
             }
+            FromSc::Peers(news) => shared.peers.send_modify(|peers| Arc::make_mut(peers).extend(news)),
             FromSc::StorageElsewhere(bytes) => {
                 shared.storage_elsewhere.send_replace(bytes);
             }
@@ -249,7 +258,10 @@ impl Session<'_> {
 async fn news(link: &SpuLink, not_before: Instant) {
     loop {
         let waits = link.outbox(|outbox| {
-            !outbox.changed.is_empty() || outbox.settings_applied.is_some() || outbox.view_applied.is_some()
+            !(outbox.changed.is_empty()
+                && outbox.in_sync.is_empty()
+                && outbox.settings_applied.is_none()
+                && outbox.view_applied.is_none())
         });
         if waits {
             return sleep_until(not_before).await;

@@ -15,12 +15,13 @@ use uuid::Uuid;
 
 use super::frames::{LinkError, read, write};
 use super::message::{
-    FromSc, FromSpu, OffsetsAnswer, PartitionKey, VERSION, VERSION_MIN, VERSION_WITH_BEATS, ViewChange,
+    FromSc, FromSpu, Leader, OffsetsAnswer, PartitionKey, VERSION, VERSION_MIN, VERSION_WITH_BEATS,
+    VERSION_WITH_PEERS, ViewChange,
 };
 use super::pump::Pump;
 use super::{AnswerQueue, OffsetsCall, Relay};
 use crate::internal::{Listener, Stream};
-use crate::sc::metadata::Metadata;
+use crate::sc::metadata::{Metadata, Placement, Topic};
 use crate::sc::state::State;
 use crate::sc::topic::CONSUMER_OFFSETS;
 use crate::sc::{Sc, SpuHello};
@@ -77,7 +78,7 @@ async fn one_spu(stream: Stream, sc: Sc, relay: Arc<Relay>, session: u64) {
         relay,
         link: Pump::start(reader, writer, beats),
         state,
-        told: Told::default(),
+        told: Told { deaf_to_peers: version < VERSION_WITH_PEERS, ..Told::default() },
         next_id: 0,
         waiting: BTreeMap::new(),
         answers: mpsc::channel(ANSWERS),
@@ -95,12 +96,13 @@ async fn welcome(
     sc: &Sc,
     session: u64,
 ) -> Result<(i32, u32), LinkError> {
-    let Some(FromSpu::Hello { version, name, assignments, generation }) = read(reader).await? else {
+    let Some(FromSpu::Hello { version, name, assignments, generation, peer, fresh }) = read(reader).await?
+    else {
         return Err(LinkError::Order("another message than a hello"));
     };
     let registered = if (VERSION_MIN..=VERSION).contains(&version) {
         named_in_settings(sc, &name).await;
-        sc.spu_came(SpuHello { name, held: assignments, generation, session }).await
+        sc.spu_came(SpuHello { name, held: assignments, generation, session, peer, fresh }).await
     } else {
         Err(format!("the SPU speaks version {version} of the link and the SC version {VERSION}"))
     };
@@ -131,6 +133,9 @@ struct Told {
     generation: Option<u64>,
     metadata: Option<Arc<Metadata>>,
     storage_elsewhere: u64,
+    peers: Arc<BTreeMap<i32, String>>,
+    /// It is too old to be told of them.
+    deaf_to_peers: bool,
     /// Retired incarnations by the revision with which they were sent, until the SPU confirms it.
     retired: BTreeMap<u64, BTreeSet<Uuid>>,
 }
@@ -190,6 +195,10 @@ impl SpuSession {
             self.told.generation = Some(settings.generation);
             self.link.send(FromSc::Settings(Box::new(Settings::clone(settings)))).await?;
         }
+        if !self.told.deaf_to_peers && self.told.peers != state.peers {
+            self.told.peers = state.peers.clone();
+            self.link.send(FromSc::Peers(BTreeMap::clone(&state.peers))).await?;
+        }
         // An SC that is still gathering what SPUs hold would tell them to keep nothing.
         if state.open {
             self.tell_view(&state).await?;
@@ -210,8 +219,8 @@ impl SpuSession {
     }
 
     async fn tell_storage(&mut self, state: &State) -> Result<(), LinkError> {
-        let elsewhere = state.partitions.values().filter(|partition| partition.leader != self.spu);
-        let bytes = elsewhere.map(|partition| u64::try_from(partition.numbers.size).unwrap_or(0)).sum();
+        let elsewhere = state.stored.iter().filter(|(spu, _)| **spu != self.spu);
+        let bytes = elsewhere.map(|(_, bytes)| bytes).sum();
         let told = self.told.storage_elsewhere;
         if told.abs_diff(bytes) <= told / STORAGE_NEWS_SHARE {
             return Ok(());
@@ -233,6 +242,7 @@ impl SpuSession {
             FromSpu::Report(reports) => self.sc.report(self.spu, reports).await,
             FromSpu::SettingsApplied(generation) => self.sc.settings_applied(self.spu, generation).await,
             FromSpu::ViewApplied(revision) => self.view_applied(revision).await,
+            FromSpu::InSync(asked) => self.sc.in_sync_asked(self.spu, asked).await,
             FromSpu::Offsets { id, request } if self.tasks.len() < RELAYED => {
                 let key = PartitionKey { topic: CONSUMER_OFFSETS.into(), partition: 0 };
                 let leader = self.state.borrow().partitions.get(&key).map(|partition| partition.leader);
@@ -282,6 +292,7 @@ pub fn view_change(spu: i32, before: Option<&Metadata>, now: &Metadata) -> Optio
         mine.map(|(id, _)| *id).collect()
     };
     let (topics_before, topics_now) = (before.map(topics).unwrap_or_default(), topics(now));
+    let (led_before, led) = (before.map(leaders).unwrap_or_default(), leaders(now));
     let change = ViewChange {
         revision: now.revision,
         whole: before.is_none(),
@@ -296,6 +307,7 @@ pub fn view_change(spu: i32, before: Option<&Metadata>, now: &Metadata) -> Optio
             .into_iter()
             .filter(|(name, id)| topics_before.get(name) != Some(id))
             .collect(),
+        led: led.into_iter().filter(|(key, leader)| led_before.get(key) != Some(leader)).collect(),
         retired: retired(now),
     };
     let news = change.whole
@@ -303,6 +315,18 @@ pub fn view_change(spu: i32, before: Option<&Metadata>, now: &Metadata) -> Optio
             && change.unassigned.is_empty()
             && change.topics_made.is_empty()
             && change.topics_gone.is_empty()
+            && change.led.is_empty()
             && before.map(retired).unwrap_or_default() == change.retired);
     news.then_some(change)
+}
+
+fn leaders(metadata: &Metadata) -> BTreeMap<PartitionKey, Leader> {
+    let of_topic = |(name, topic): (&String, &Arc<Topic>)| -> Vec<_> {
+        let led = |(partition, placed): (&u32, &Placement)| {
+            let key = PartitionKey { topic: name.clone(), partition: *partition };
+            (key, Leader { spu: placed.leader, epoch: placed.epoch, topic_id: topic.id })
+        };
+        topic.partitions.iter().map(led).collect()
+    };
+    metadata.topics.iter().flat_map(of_topic).collect()
 }

@@ -7,10 +7,12 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::pump::Message;
+use crate::sc::decide::InSyncAsked;
+use crate::sc::metadata::InSync;
 use crate::sc::topic::TopicOptions;
 
-/// Version of the messages: 2 brought beats.
-pub const VERSION: u32 = 2;
+/// Version of the messages: 2 brought beats, 3 copies of partitions.
+pub const VERSION: u32 = 3;
 
 /// The oldest version that an SC takes from an SPU, since an upgrade reaches the SC first and its SPUs one by
 /// one. Whatever else comes is refused with a clear reason.
@@ -18,6 +20,9 @@ pub const VERSION_MIN: u32 = 1;
 
 /// The first version in which both sides beat.
 pub const VERSION_WITH_BEATS: u32 = 2;
+
+/// The first version in which an SPU hears of others; an older one would take such a message for a fault.
+pub const VERSION_WITH_PEERS: u32 = 3;
 
 /// Largest frame that either side accepts.
 pub const FRAME_BYTES_MAX: usize = 16 << 20;
@@ -52,10 +57,42 @@ pub struct Assignment {
     pub leader: i32,
     /// All SPUs with a copy, the preferred leader first.
     pub replicas: Vec<i32>,
+    /// Those of them that have every committed record.
+    #[serde(default)]
+    pub in_sync: InSync,
     /// Whether the client chose the SPUs (for rebuilding the topic's spec).
     pub placed_by_client: bool,
     /// Retention, sizes, compression.
     pub options: TopicOptions,
+}
+
+impl Assignment {
+    /// The copies in sync; what was written before there were copies says nothing of it and had one.
+    pub fn in_sync(&self) -> BTreeSet<i32> {
+        if self.in_sync.spus.is_empty() {
+            self.replicas.iter().copied().collect()
+        } else {
+            self.in_sync.spus.clone()
+        }
+    }
+}
+
+/// Who leads a partition, and since which epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leader {
+    /// SPU id.
+    pub spu: i32,
+    /// Epoch.
+    pub epoch: u32,
+    /// The topic's incarnation.
+    pub topic_id: Uuid,
+}
+
+impl Leader {
+    /// As an assignment says.
+    pub fn of(assignment: &Assignment) -> Self {
+        Self { spu: assignment.leader, epoch: assignment.epoch, topic_id: assignment.topic_id }
+    }
 }
 
 /// Everything that an SPU is told about partitions; a newer view replaces an older one whole.
@@ -67,6 +104,8 @@ pub struct View {
     pub assignments: BTreeMap<PartitionKey, Assignment>,
     /// Every topic of the cluster by name, with its incarnation (consumer offsets of others are void).
     pub topics: BTreeMap<String, Uuid>,
+    /// Who leads each partition of the cluster: a client may ask any SPU.
+    pub leaders: BTreeMap<PartitionKey, Leader>,
     /// Incarnations that were deleted: only their data may be removed from disk. What is neither assigned nor
     /// retired is kept and not served.
     pub retired: BTreeSet<Uuid>,
@@ -87,6 +126,9 @@ pub struct ViewChange {
     pub topics_made: BTreeMap<String, Uuid>,
     /// Topics that ended.
     pub topics_gone: Vec<String>,
+    /// Partitions that have another leader or epoch than before.
+    #[serde(default)]
+    pub led: Vec<(PartitionKey, Leader)>,
     /// The deleted incarnations not yet confirmed by this SPU, complete at each change.
     pub retired: BTreeSet<Uuid>,
 }
@@ -192,6 +234,13 @@ pub enum FromSpu {
         assignments: Vec<Assignment>,
         /// Generation of the settings that it holds, 0 for none.
         generation: u64,
+        /// Where other SPUs reach it.
+        #[serde(default)]
+        peer: Option<String>,
+        /// Whether it has just started: it leads nothing that others follow before it has led that in a new epoch,
+        /// since it may have lost what they had already.
+        #[serde(default)]
+        fresh: bool,
     },
     /// The view of this revision is in force, its retired data durably forgotten.
     ViewApplied(u64),
@@ -199,6 +248,8 @@ pub enum FromSpu {
     SettingsApplied(u64),
     /// How its copies stand.
     Report(Vec<ReplicaReport>),
+    /// Asks for another set of copies in sync; the answer is the assignment.
+    InSync(InSyncAsked),
     /// Ask whichever SPU leads the consumer offsets.
     Offsets {
         /// Comes back with the answer.
@@ -232,6 +283,8 @@ pub enum FromSc {
     Settings(Box<Settings>),
     /// What the SPU keeps.
     View(ViewChange),
+    /// Where the SPUs reach each other, by id; those that are not named stay where they were.
+    Peers(BTreeMap<i32, String>),
     /// Bytes of log on all other SPUs, for the cluster's storage limit.
     StorageElsewhere(u64),
     /// An operation for the leader of the consumer offsets.
@@ -279,6 +332,10 @@ impl View {
         for name in &change.topics_gone {
             view.topics.remove(name);
         }
+        let ended =
+            |topic: &String| change.topics_gone.contains(topic) || change.topics_made.contains_key(topic);
+        view.leaders.retain(|key, _| !ended(&key.topic));
+        view.leaders.extend(change.led);
         view.assignments
             .extend(change.assigned.into_iter().map(|assignment| (assignment.key.clone(), assignment)));
         view.topics.extend(change.topics_made);

@@ -13,6 +13,7 @@ mod pump;
 mod relay;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use cluster_settings::Settings;
@@ -20,13 +21,14 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::internal::Dialler;
+use crate::sc::decide::InSyncAsked;
 use crate::sc::metadata::Metadata;
 use crate::sc::topic::Replicas;
 
 pub use frames::LinkError;
 pub use message::{
-    Assignment, ConsumerOffset, OffsetsAnswer, OffsetsRequest, PartitionKey, ReplicaReport, ReplicaState,
-    View,
+    Assignment, ConsumerOffset, Leader, OffsetsAnswer, OffsetsRequest, PartitionKey, ReplicaReport,
+    ReplicaState, View,
 };
 pub use relay::Relay;
 
@@ -56,6 +58,11 @@ struct Shared {
     name: String,
     settings: watch::Sender<Option<Arc<Settings>>>,
     view: watch::Sender<Arc<View>>,
+    /// Where other SPUs are reached, and where this one is.
+    peers: watch::Sender<Arc<BTreeMap<i32, String>>>,
+    own_peer: Option<String>,
+    /// Whether this process was registered before.
+    came: AtomicBool,
     registered: watch::Sender<Option<i32>>,
     storage_elsewhere: watch::Sender<u64>,
     /// What the SC has to be told next.
@@ -72,6 +79,8 @@ struct Outbox {
     changed: BTreeSet<PartitionKey>,
     view_applied: Option<u64>,
     settings_applied: Option<u64>,
+    /// Sets of copies that this SPU wants as a leader, the last for each partition.
+    in_sync: BTreeMap<PartitionKey, InSyncAsked>,
 }
 
 impl SpuLink {
@@ -80,17 +89,19 @@ impl SpuLink {
     pub fn new(
         name: String,
         dialler: Dialler,
+        peer: Option<String>,
         kept: Vec<Assignment>,
         settings: Option<Settings>,
         stop: CancellationToken,
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (offsets_out, offsets_out_receiver) = mpsc::channel(OFFSETS_QUEUE);
-        let link = Self::unlinked(name, kept, settings, offsets_out);
+        let link = Self::unlinked(name, peer, kept, settings, offsets_out);
         (link.clone(), dial::keep_up(link, dialler, offsets_out_receiver, stop))
     }
 
     fn unlinked(
         name: String,
+        peer: Option<String>,
         kept: Vec<Assignment>,
         settings: Option<Settings>,
         offsets_out: mpsc::Sender<OffsetsCall>,
@@ -99,6 +110,7 @@ impl SpuLink {
         let view = View {
             revision: 0,
             topics: kept.iter().map(|kept| (kept.key.topic.clone(), kept.topic_id)).collect(),
+            leaders: kept.iter().map(|kept| (kept.key.clone(), Leader::of(kept))).collect(),
             assignments: kept.into_iter().map(|kept| (kept.key.clone(), kept)).collect(),
             retired: BTreeSet::new(),
         };
@@ -109,6 +121,9 @@ impl SpuLink {
                 view: watch::Sender::new(Arc::new(view)),
                 registered: watch::Sender::new(None),
                 storage_elsewhere: watch::Sender::new(0),
+                peers: watch::Sender::default(),
+                own_peer: peer,
+                came: AtomicBool::new(false),
                 outbox: Mutex::default(),
                 wake: Notify::new(),
                 offsets_out,
@@ -164,6 +179,19 @@ impl SpuLink {
         });
     }
 
+    /// Asks the SC for another set of copies in sync. Only the last for each partition is sent; ask again if the
+    /// assignment does not change.
+    pub fn ask_in_sync(&self, asked: InSyncAsked) {
+        self.tell(|outbox| {
+            outbox.in_sync.insert(asked.key.clone(), asked);
+        });
+    }
+
+    /// Where the cluster's SPUs reach each other, by id.
+    pub fn peers(&self) -> watch::Receiver<Arc<BTreeMap<i32, String>>> {
+        self.shared.peers.subscribe()
+    }
+
     /// Has an operation done by whichever SPU leads the consumer offsets.
     pub async fn offsets(&self, request: OffsetsRequest) -> Result<OffsetsAnswer, LinkError> {
         let (reply, answer) = oneshot::channel();
@@ -207,6 +235,7 @@ pub fn assignments(spu: i32, metadata: &Metadata) -> BTreeMap<PartitionKey, Assi
                 epoch: placed.epoch,
                 leader: placed.leader,
                 replicas: placed.replicas.clone(),
+                in_sync: placed.in_sync.clone(),
                 placed_by_client: matches!(topic.spec.replicas, Replicas::Assigned(_)),
                 options: topic.spec.options.clone(),
             };

@@ -9,7 +9,7 @@ use crate::sc::metadata::Metadata;
 use crate::sc::topic::{Replicas, TopicOptions, TopicSpec};
 
 fn world() -> World {
-    World { spus: vec![(5001, true), (5002, true)], leaving: Default::default(), partitions_limit: 100 }
+    World { spus: vec![(5001, true), (5002, true)], partitions_limit: 100, ..World::default() }
 }
 
 fn with_topic(metadata: &Metadata, name: &str) -> Metadata {

@@ -17,6 +17,7 @@ use crate::connection::{ConnectionLimit, ListenAddress, Listener, Server, Servic
 use crate::control::{self, Facts, Probe};
 use crate::internal::{Address, Dialler, Identity, Listener as InternalListener};
 use crate::link::{self, Relay, SpuLink};
+use crate::peer::{self, Peers};
 use crate::sc::Sc;
 use crate::sc::admin::AdminService;
 use crate::spu::{Spu, SpuOptions, kept_assignments};
@@ -135,13 +136,20 @@ impl Process {
         let owner = self.config.owner();
         let settings = spu_settings::kept(&folder, owner);
         let dialler = self.dialler(&config.link)?;
-        let (link, dialling) = SpuLink::new(config.name.clone(), dialler, kept, settings, self.stop.clone());
+        let peers = match &config.peer {
+            Some(address) => Some(self.listen(address).await?),
+            None => None,
+        };
+        let peer = peers.as_ref().and_then(|bound| reached(config, bound));
+        let name = config.name.clone();
+        let (link, dialling) = SpuLink::new(name, dialler, peer, kept, settings, self.stop.clone());
         let (policy, follow) = spu_settings::follow(link.clone(), folder.clone(), owner, self.stop.clone());
         let spu = Spu::start(SpuOptions {
             name: config.name.clone(),
             folder,
             link: link.clone(),
             policy: policy.clone(),
+            peers: Peers::new(link.peers(), self.identity.clone()),
             usage: self.usage.clone(),
             host_reserve_bytes: self.config.host_reserve_bytes,
             stop: self.stop.clone(),
@@ -149,6 +157,9 @@ impl Process {
         .await?;
         let name = ServerName::Spu(config.name.clone());
         let public = self.serve_public(&config.public, name, policy.clone(), spu.requests()).await?;
+        if let Some(listener) = peers {
+            self.tasks.spawn(peer::serve(listener, Arc::clone(&spu), self.stop.clone()));
+        }
         self.tasks.spawn(follow);
         self.tasks.spawn(spu.run());
         // Only now, so that the SC sends nobody to an SPU that does not listen yet.
@@ -214,4 +225,13 @@ impl Process {
         self.tasks.spawn(crate::connection::serve(listeners, server, service));
         Ok(bound)
     }
+}
+
+/// Where other SPUs reach this one: as configured, else where it listens.
+fn reached(config: &SpuConfig, bound: &InternalListener) -> Option<String> {
+    let listens = match bound.tcp_address() {
+        Some(address) => Some(Address::Tcp(address.to_string())),
+        None => config.peer.clone(),
+    };
+    config.peer_address.clone().or(listens).map(|address| address.to_string())
 }

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::decide::{self, NewTopic};
+use super::decide::{self, CameAnew, NewTopic};
 use super::handle::{Command, Owner, SettingsRefused, SpuHello};
 use super::metadata::Metadata;
 use super::refusal::Refusal;
@@ -44,6 +44,8 @@ pub(super) struct Engine {
     /// Until when the system topic waits for the first SPU, and whether it has done so.
     first_spu_due: Option<Instant>,
     first_spu_is_late: bool,
+    /// When an SPU that has not come since the start is taken for away.
+    late_due: Option<Instant>,
     state: State,
     published: watch::Sender<Arc<State>>,
     policy: watch::Sender<Option<Arc<Policy>>>,
@@ -68,6 +70,7 @@ impl Engine {
             system_topic_due: None,
             first_spu_due: None,
             first_spu_is_late: false,
+            late_due: Some(Instant::now() + RECOVERY_PATIENCE),
             state: State { open: metadata.is_some(), ..State::default() },
             published: watch::Sender::new(Arc::new(State::default())),
             policy: watch::Sender::new(None),
@@ -96,8 +99,10 @@ impl Engine {
 
     pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>, stop: CancellationToken) {
         loop {
-            let due =
-                [self.give_up_waiting, self.system_topic_due, self.first_spu_due].into_iter().flatten().min();
+            let due = [self.give_up_waiting, self.system_topic_due, self.first_spu_due, self.late_due]
+                .into_iter()
+                .flatten()
+                .min();
             tokio::select! {
                 () = stop.cancelled() => return,
                 command = commands.recv() => match command {
@@ -137,6 +142,15 @@ impl Engine {
                 self.state.settings_applied.insert(spu, generation);
                 self.publish();
             }
+            Command::InSync { spu, asked } => {
+                let world = self.state.world(&self.live);
+                match decide::change_in_sync(&self.state.metadata, &world, spu, &asked) {
+                    Ok(next) => self.commit_own(next).await,
+                    Err(error) => {
+                        tracing::debug!(spu, partition = %asked.key, %error, "the copies in sync stay")
+                    }
+                }
+            }
             Command::RetiredGone { spu, gone } => {
                 if let Some(next) = decide::confirm_retired(&self.state.metadata, spu, &gone) {
                     self.commit_own(next).await;
@@ -148,9 +162,15 @@ impl Engine {
     async fn wake(&mut self) {
         let now = Instant::now();
         if self.give_up_waiting.is_some_and(|due| due <= now) {
-            tracing::warn!("not every SPU has come: going on with those that have");
-            self.give_up_waiting = None;
-            self.state.open = true;
+            // Fewer could have missed what the others acknowledged.
+            if decide::heard_enough(&self.state.metadata, &self.came) {
+                tracing::warn!("not every SPU has come: going on with those that have");
+                self.give_up_waiting = None;
+                self.state.open = true;
+            } else {
+                tracing::warn!("too few SPUs have come to know what the cluster had: waiting for more");
+                self.give_up_waiting = Some(now + RECOVERY_PATIENCE);
+            }
         }
         if self.system_topic_due.is_some_and(|due| due <= now) {
             self.system_topic_due = None;
@@ -158,6 +178,12 @@ impl Engine {
         if self.first_spu_due.is_some_and(|due| due <= now) {
             self.first_spu_due = None;
             self.first_spu_is_late = true;
+        }
+        if self.late_due.is_some_and(|due| due <= now) {
+            self.late_due = None;
+            let named = self.state.settings.iter().flat_map(|settings| &settings.spus).map(|spu| spu.id);
+            let late: Vec<i32> = named.filter(|spu| !self.came.contains(spu)).collect();
+            self.live.gone.extend(late);
         }
         self.settle().await;
     }
@@ -228,7 +254,19 @@ impl Engine {
             self.commit(next).await.map_err(|error| error.to_string())?;
         }
         self.name_strangers(spu, &hello.held);
+        if hello.fresh {
+            let holds = hello.held.iter().map(|held| (held.topic_id, held.key.partition)).collect();
+            let came = CameAnew { spu, holds: &holds, durability: settings.durability };
+            if let Some(next) = decide::came_anew(&self.state.metadata, &self.state.world(&self.live), &came)
+            {
+                self.commit(next).await.map_err(|error| error.to_string())?;
+            }
+        }
         self.live.online.insert(spu);
+        self.live.gone.remove(&spu);
+        if let Some(peer) = hello.peer {
+            Arc::make_mut(&mut self.state.peers).insert(spu, peer);
+        }
         self.live.reports.retain(|(_, reporter), _| *reporter != spu);
         self.sessions.insert(spu, hello.session);
         self.state.settings_applied.insert(spu, hello.generation);
@@ -263,8 +301,10 @@ impl Engine {
         tracing::warn!(spu, "the SPU is gone");
         self.sessions.remove(&spu);
         self.live.online.remove(&spu);
+        self.live.gone.insert(spu);
         self.state.settings_applied.remove(&spu);
         self.publish_all();
+        self.settle().await;
     }
 
     fn report(&mut self, spu: i32, reports: Vec<ReplicaReport>) {
@@ -277,6 +317,7 @@ impl Engine {
             self.live.reports.insert((report.key.clone(), spu), report);
         }
         self.state.refresh_partitions(keys.iter(), &self.live);
+        self.state.count_stored(&self.live);
         self.publish();
     }
 
@@ -298,6 +339,10 @@ impl Engine {
             }
         }
         let world = self.state.world(&self.live);
+        if let Some(next) = decide::elect(&self.state.metadata, &world) {
+            tracing::info!(revision = next.revision, "other copies lead or count now");
+            self.commit_own(next).await;
+        }
         if let Some(next) = decide::provision(&self.state.metadata, &world) {
             self.commit_own(next).await;
         }

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::decide::{NewTopic, StillHolds};
+use super::decide::{InSyncAsked, NewTopic, StillHolds};
 use super::engine::Engine;
 use super::refusal::Refusal;
 use super::state::State;
@@ -61,6 +61,7 @@ pub(super) enum Command {
     SpuWent { spu: i32, session: u64 },
     Report { spu: i32, reports: Vec<ReplicaReport> },
     SettingsApplied { spu: i32, generation: u64 },
+    InSync { spu: i32, asked: InSyncAsked },
     RetiredGone { spu: i32, gone: BTreeSet<Uuid> },
 }
 
@@ -75,6 +76,10 @@ pub struct SpuHello {
     pub generation: u64,
     /// Tells its connections apart.
     pub session: u64,
+    /// Where other SPUs reach it.
+    pub peer: Option<String>,
+    /// Whether its process has just started.
+    pub fresh: bool,
 }
 
 /// Whose cluster this is; settings of another are refused.
@@ -168,6 +173,11 @@ impl Sc {
     /// An SPU has put settings in force.
     pub async fn settings_applied(&self, spu: i32, generation: u64) {
         self.tell(Command::SettingsApplied { spu, generation }).await;
+    }
+
+    /// A leader wants another set of copies in sync.
+    pub async fn in_sync_asked(&self, spu: i32, asked: InSyncAsked) {
+        self.tell(Command::InSync { spu, asked }).await;
     }
 
     /// An SPU has removed what it held of these incarnations.

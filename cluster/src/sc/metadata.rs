@@ -47,13 +47,55 @@ pub enum Standing {
 
 /// Where one partition is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Written")]
 pub struct Placement {
     /// Grows with every change of leader.
     pub epoch: u32,
     /// SPU that takes produce and consume.
     pub leader: i32,
-    /// All SPUs with a copy.
+    /// All SPUs with a copy, the preferred leader first.
     pub replicas: Vec<i32>,
+    /// Those of them that have every committed record, the leader among them; only they may be elected.
+    pub in_sync: InSync,
+}
+
+/// The copies that have every committed record.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InSync {
+    /// Grows with every change of the set: a change that was asked for on the ground of another set is refused.
+    pub version: u32,
+    /// SPU ids.
+    pub spus: BTreeSet<i32>,
+}
+
+impl Placement {
+    /// A new partition: every copy is empty, so all have everything.
+    pub fn new(leader: i32, replicas: Vec<i32>) -> Self {
+        let in_sync = InSync { version: 0, spus: replicas.iter().copied().collect() };
+        Self { epoch: 0, leader, replicas, in_sync }
+    }
+
+    /// Copies that have to have a record before it is committed: a majority.
+    pub fn least_in_sync(n_replicas: usize) -> usize {
+        n_replicas / 2 + 1
+    }
+}
+
+/// A placement as it was written before copies were kept: every partition had one.
+#[derive(Deserialize)]
+struct Written {
+    epoch: u32,
+    leader: i32,
+    replicas: Vec<i32>,
+    in_sync: Option<InSync>,
+}
+
+impl From<Written> for Placement {
+    fn from(written: Written) -> Self {
+        let Written { epoch, leader, replicas, in_sync } = written;
+        let plain = Self::new(leader, replicas);
+        Self { epoch, in_sync: in_sync.unwrap_or(plain.in_sync.clone()), ..plain }
+    }
 }
 
 impl Metadata {

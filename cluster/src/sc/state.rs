@@ -27,6 +27,10 @@ pub struct State {
     pub spus: Arc<BTreeMap<String, Arc<SpuView>>>,
     /// Generation of the settings that each registered SPU has in force.
     pub settings_applied: BTreeMap<i32, u64>,
+    /// Where SPUs reach each other, by id.
+    pub peers: Arc<BTreeMap<i32, String>>,
+    /// Bytes of log on each SPU, its copies counted.
+    pub stored: BTreeMap<i32, u64>,
     /// Grows when anything changes but the numbers of partitions; those may reach watchers a little later.
     pub urgent: u64,
     /// Whether topics may be made: false until the SPUs of an SC without a disk have said what they hold.
@@ -57,6 +61,10 @@ pub struct PartitionView {
     pub resolution: Resolution,
     /// What the leader said last.
     pub numbers: Numbers,
+    /// Copies that have every committed record, the leader counted.
+    pub n_in_sync: usize,
+    /// The other SPUs with a copy, and what each said last.
+    pub followers: Vec<(i32, Numbers)>,
 }
 
 /// Where a log stands. -1 is unknown, as upstream has it.
@@ -103,6 +111,8 @@ pub struct SpuView {
 pub struct Live {
     /// Registered SPUs.
     pub online: BTreeSet<i32>,
+    /// SPUs that are surely away.
+    pub gone: BTreeSet<i32>,
     /// The last report of each copy, by SPU; kept while the SPU is away.
     pub reports: BTreeMap<(PartitionKey, i32), ReplicaReport>,
 }
@@ -114,6 +124,8 @@ impl State {
         let spus = || settings.into_iter().flat_map(|settings| &settings.spus);
         World {
             spus: spus().map(|spu| (spu.id, live.online.contains(&spu.id))).collect(),
+            racks: spus().filter_map(|spu| Some((spu.id, spu.rack.clone()?))).collect(),
+            gone: live.gone.clone(),
             leaving: spus().filter(|spu| spu.leaving).map(|spu| spu.id).collect(),
             partitions_limit: settings.map_or(0, |settings| settings.limits.partitions),
         }
@@ -136,6 +148,7 @@ impl State {
         replace(&mut self.topics, topics);
         let spus = self.spu_views(live);
         replace(&mut self.spus, spus);
+        self.count_stored(live);
         self.urgent += 1;
     }
 
@@ -158,18 +171,31 @@ impl State {
         }
     }
 
+    /// Counts anew what each SPU stores.
+    pub fn count_stored(&mut self, live: &Live) {
+        self.stored.clear();
+        for ((_, spu), report) in &live.reports {
+            *self.stored.entry(*spu).or_default() += report.size;
+        }
+    }
+
     fn partition_view(&self, key: &PartitionKey, live: &Live) -> Option<PartitionView> {
         let topic = self.metadata.topics.get(&key.topic)?;
         let placed = topic.partitions.get(&key.partition)?;
-        let report =
-            live.reports.get(&(key.clone(), placed.leader)).filter(|report| report.topic_id == topic.id);
+        let report_of =
+            |spu: i32| live.reports.get(&(key.clone(), spu)).filter(|report| report.topic_id == topic.id);
+        let numbers_of = |spu: i32| report_of(spu).map_or(Numbers::UNKNOWN, Numbers::from);
+        let followers = placed.replicas.iter().filter(|spu| **spu != placed.leader);
+        let report = report_of(placed.leader);
         Some(PartitionView {
             topic_id: topic.id,
             leader: placed.leader,
             replicas: placed.replicas.clone(),
             options: topic.spec.options.clone(),
             resolution: resolution(live.online.contains(&placed.leader), placed.epoch, report),
-            numbers: report.map_or(Numbers::UNKNOWN, Numbers::from),
+            numbers: numbers_of(placed.leader),
+            n_in_sync: placed.in_sync.spus.len(),
+            followers: followers.map(|spu| (*spu, numbers_of(*spu))).collect(),
         })
     }
 

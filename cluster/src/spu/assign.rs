@@ -29,7 +29,7 @@ pub(super) enum Unapplied {
 impl Spu {
     /// Applies the link's view: keeps it, closes what is no longer assigned, opens what is new, removes what
     /// the SC says was deleted, and tells the SC when all that is done. Applied twice it changes nothing.
-    pub(super) async fn apply_view(&self) -> Result<(), Unapplied> {
+    pub(super) async fn apply_view(self: &Arc<Self>) -> Result<(), Unapplied> {
         let _one_at_a_time = self.applying.lock().await;
         let view = Arc::clone(&self.link.view().borrow());
         let kept = kept::save(&self.folder, view.assignments.values().cloned().collect()).await;
@@ -37,6 +37,10 @@ impl Spu {
         let before = self.replicas.all();
         let gone: Vec<_> = before.into_iter().filter(|old| !still_assigned(old, &view)).collect();
         // Out of sight first, so that nobody finds a log that is being closed.
+        if let Some(own) = self.id() {
+            self.leads.follow(own, &replicas, &self.link);
+            self.follows.follow(self, own, &replicas);
+        }
         self.replicas.replace(replicas);
         for replica in gone.iter().filter(|old| !view.retired.contains(&old.assignment.topic_id)) {
             replica.close().await;
@@ -67,13 +71,44 @@ impl Spu {
         stream::iter(assignments)
             .map(|assignment| {
                 let known = known.get(&assignment.key).cloned();
-                let leads = Some(assignment.leader) == own_id;
+                let leads = Some(assignment.leader) == own_id && self.may_lead(&assignment);
                 // Boxed, since the compiler cannot tell that the bare future may change threads.
                 self.next_replica(known, assignment, leads, durability).boxed()
             })
             .buffer_unordered(OPENED_AT_ONCE)
             .collect()
             .await
+    }
+
+    /// What others follow is led in an epoch that began after this process did, since the one before may have
+    /// given them what it then lost.
+    fn may_lead(&self, assignment: &Assignment) -> bool {
+        let began = self.started_with.get(&assignment.key).is_none_or(|epoch| *epoch < assignment.epoch);
+        assignment.replicas.len() == 1 || began
+    }
+
+    /// Throws a copy away that is of no use any more and begins it where its leader's log does.
+    pub(super) async fn begin_anew(self: &Arc<Self>, assignment: &Assignment, first_offset: i64) {
+        {
+            let _one_at_a_time = self.applying.lock().await;
+            let Some(folder) = Replica::folder_of(assignment) else { return };
+            let found = self.replicas.get(&assignment.key.topic, assignment.key.partition);
+            let open = found.as_ref().filter(|found| found.assignment.topic_id == assignment.topic_id);
+            if let Err(error) = self.remove(&folder, open.and_then(|open| open.log.as_ref().ok())).await {
+                error!(partition = %assignment.key, %error, "a copy cannot be thrown away yet");
+            }
+            let durability = cluster_settings::Durability::Disk;
+            let config =
+                cluster_storage::Config { first_offset, ..Replica::config_of(assignment, durability) };
+            let log = self.open_log(assignment, config).await;
+            let anew = Arc::new(Replica { assignment: assignment.clone(), leads: false, log });
+            let others =
+                self.replicas.all().into_iter().filter(|other| other.assignment.key != assignment.key);
+            self.replicas.replace(others.chain([anew]).collect());
+        }
+        if let Err(error) = self.apply_view().await {
+            warn!(%error, "the SC's word is not followed in all yet");
+        }
     }
 
     async fn next_replica(

@@ -1,40 +1,39 @@
 //! FetchOffsets: where partitions begin and end.
 
+use std::sync::Arc;
+
 use super::Spu;
+use super::elsewhere::Bounds;
 use crate::connection::Close;
+use crate::link::PartitionKey;
 use crate::wire::{ErrorCode, FetchOffsets, Frame, Header, OffsetsOfPartition, fetch_offsets_response};
 
 impl Spu {
-    /// Answers from memory.
-    pub(super) fn fetch_offsets(
-        &self,
-        header: &Header,
+    /// Answers from memory, here or at the SPU that leads.
+    pub(super) async fn fetch_offsets(
+        self: Arc<Self>,
+        header: Header,
         request: FetchOffsets,
         permitted: bool,
     ) -> Result<Frame, Close> {
-        let of_partition = |topic: &str, partition| {
-            let found = if permitted {
-                self.replicas.leader(topic, partition, ErrorCode::PartitionNotLeader)
-            } else {
-                Err(ErrorCode::PermissionDenied)
-            };
-            match found {
-                Ok((_, log)) => {
-                    let offsets = log.offsets();
-                    let (start, last_stable) = (offsets.log_start, offsets.hw);
-                    OffsetsOfPartition { partition, error: ErrorCode::None, start, last_stable }
-                }
-                Err(error) => OffsetsOfPartition { partition, error, start: -1, last_stable: -1 },
+        let mut topics = Vec::with_capacity(request.topics.len());
+        for (topic, partitions) in request.topics {
+            let mut offsets = Vec::with_capacity(partitions.len());
+            for partition in partitions {
+                let key = PartitionKey { topic: topic.clone(), partition };
+                let found = match permitted {
+                    true => self.bounds(&key, ErrorCode::PartitionNotLeader).await,
+                    false => Err(ErrorCode::PermissionDenied),
+                };
+                offsets.push(match found {
+                    Ok(Bounds { log_start: start, hw: last_stable }) => {
+                        OffsetsOfPartition { partition, error: ErrorCode::None, start, last_stable }
+                    }
+                    Err(error) => OffsetsOfPartition { partition, error, start: -1, last_stable: -1 },
+                });
             }
-        };
-        let topics = request
-            .topics
-            .into_iter()
-            .map(|(topic, partitions)| {
-                let offsets = partitions.into_iter().map(|number| of_partition(&topic, number)).collect();
-                (topic, offsets)
-            })
-            .collect();
-        Ok(fetch_offsets_response(header, topics)?)
+            topics.push((topic, offsets));
+        }
+        Ok(fetch_offsets_response(&header, topics)?)
     }
 }

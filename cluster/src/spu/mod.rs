@@ -10,16 +10,20 @@
 mod assign;
 mod compressed;
 pub mod consumers;
+mod copies;
+mod elsewhere;
 mod fetch_offsets;
 mod kept;
 mod produce;
 mod replicas;
 mod requests;
+mod route;
 mod stream;
 mod streams;
 mod turns;
 mod upkeep;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,7 +36,8 @@ use tokio_util::task::TaskTracker;
 use tracing::error;
 
 use crate::access::PolicyWatch;
-use crate::link::SpuLink;
+use crate::link::{PartitionKey, SpuLink};
+use crate::peer::Peers;
 use crate::usage::Usage;
 
 pub use kept::load as kept_assignments;
@@ -40,6 +45,7 @@ pub use replicas::{Replica, Replicas};
 pub use requests::Requests;
 
 use consumers::Consumers;
+use copies::{Follows, Leads};
 
 /// Pause before a view that the disk did not take is tried again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -58,6 +64,8 @@ pub struct SpuOptions {
     pub link: SpuLink,
     /// The settings in force.
     pub policy: PolicyWatch,
+    /// The cluster's other SPUs.
+    pub peers: Peers,
     /// Shared by the whole process.
     pub usage: Arc<Usage>,
     /// Bytes that have to stay free on the disk.
@@ -73,6 +81,12 @@ pub struct Spu {
     folder: PathBuf,
     store: StoreOf,
     replicas: Replicas,
+    /// What others follow here, and what this SPU follows.
+    leads: Leads,
+    follows: Follows,
+    peers: Peers,
+    /// Epochs of the assignments kept on disk at the start: what this SPU led in them it leads no more.
+    started_with: BTreeMap<PartitionKey, u32>,
     consumers: Consumers,
     link: SpuLink,
     policy: PolicyWatch,
@@ -97,15 +111,21 @@ impl Spu {
     /// Opens what the folder holds: every partition of the last assignment serves when this returns, whether
     /// or not the SC can be reached.
     pub async fn start(options: SpuOptions) -> Result<Arc<Self>, OpenError> {
-        let SpuOptions { name, folder, link, policy, usage, host_reserve_bytes, stop } = options;
+        let SpuOptions { name, folder, link, policy, peers, usage, host_reserve_bytes, stop } = options;
         // The limit comes with the settings; until then nothing but what is there is served.
         let store = Store::new(&log_folder(&folder), u64::MAX, host_reserve_bytes);
         let consumers = Consumers::new(link.clone());
+        let kept = Arc::clone(&link.view().borrow());
+        let started_with = kept.assignments.values().map(|kept| (kept.key.clone(), kept.epoch));
         let spu = Self {
             name,
             folder,
             store: StoreOf(store),
             replicas: Replicas::default(),
+            leads: Leads::default(),
+            follows: Follows::default(),
+            peers,
+            started_with: started_with.collect(),
             consumers,
             link,
             policy,
@@ -116,11 +136,12 @@ impl Spu {
         };
         spu.follow_settings();
         spu.replicas.remember_folders(spu.store.0.list().await?);
+        let spu = Arc::new(spu);
         if let Err(error) = spu.apply_view().await {
             // What is kept is served all the same; the SC is told when it has been kept again.
             error!(%error, "cannot apply the assignments kept on disk");
         }
-        Ok(Arc::new(spu))
+        Ok(spu)
     }
 
     /// Follows the SC, keeps house, and when stopped closes every partition.

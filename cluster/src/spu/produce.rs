@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cluster_storage::batch::{self, Batch, BatchError, Codec, Limits};
-use cluster_storage::{AppendError, Appended, Partition, Ticket};
-use tokio::time::{Instant, timeout_at};
+use cluster_storage::{AppendError, Partition, Ticket};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::compressed::{Allowance, Refused};
+use super::route::{HELD, Route};
 use super::turns::Turn;
 use super::{Replica, Spu, changed};
 use crate::connection::Close;
@@ -26,6 +27,10 @@ const BATCHES_IN_ENTRY: usize = 4096;
 /// A disk that does not answer for this long is an error to the producer, whose own patience is a minute.
 const DISK_PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long the copies may take at least: a producer asks for its records, and not for a lot of errors while a copy
+/// that died is still waited for. Its own patience is a minute.
+const COPIES_PATIENCE: Duration = Duration::from_secs(20);
+
 /// Compressed bytes of an entry that are tried where the request is handled; opening them costs less than
 /// another thread does.
 const OPENED_AT_ONCE: usize = 4 << 10;
@@ -34,7 +39,15 @@ const OPENED_AT_ONCE: usize = 4 << 10;
 const OPENING_PATIENCE: Duration = Duration::from_secs(30);
 
 /// An entry on its way.
-struct Queued {
+enum Entry {
+    /// Queued for this SPU's own log.
+    Here(Queued),
+    /// Done by the SPU that leads the partition.
+    Done(Outcome),
+}
+
+/// An entry in the queue of a log of this SPU.
+pub(super) struct Queued {
     replica: Arc<Replica>,
     log: Partition,
     ticket: Ticket,
@@ -42,7 +55,16 @@ struct Queued {
     n_bytes: usize,
 }
 
-type Outcome = Result<Appended, ErrorCode>;
+/// Where records ended up.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Stored {
+    /// Offset of the first one.
+    pub(super) base_offset: i64,
+    /// First offset of the log.
+    pub(super) log_start: i64,
+}
+
+pub(super) type Outcome = Result<Stored, ErrorCode>;
 
 impl Spu {
     /// Stores the request's batches and answers each entry. The requests of one connection queue their
@@ -61,7 +83,8 @@ impl Spu {
             let mut entries = Vec::with_capacity(topic.entries.len());
             for entry in topic.entries {
                 let partition = entry.partition;
-                entries.push((partition, self.queue(&topic.name, entry, &mut allowance).await));
+                let queued = self.queue(&topic.name, entry, request.timeout, &mut allowance).await;
+                entries.push((partition, queued));
             }
             topics.push((topic.name, entries));
         }
@@ -71,7 +94,10 @@ impl Spu {
             let mut entries = Vec::with_capacity(queued.len());
             for (partition, queued) in queued {
                 let outcome = match queued {
-                    Ok(queued) => self.finish(queued, request.acks, request.timeout, deadline).await,
+                    Ok(Entry::Here(queued)) => {
+                        self.finish(queued, request.acks, request.timeout, deadline).await
+                    }
+                    Ok(Entry::Done(outcome)) => outcome,
                     Err(error) => Err(error),
                 };
                 entries.push(self.answer(partition, outcome));
@@ -97,11 +123,11 @@ impl Spu {
 
     fn answer(&self, partition: u32, outcome: Outcome) -> ProducedEntry {
         match outcome {
-            Ok(appended) => ProducedEntry {
+            Ok(stored) => ProducedEntry {
                 partition,
                 error: ErrorCode::None,
-                base_offset: appended.base_offset,
-                log_start_offset: appended.log_start,
+                base_offset: stored.base_offset,
+                log_start_offset: stored.log_start,
             },
             Err(error) => {
                 self.usage.request_errors.add(1);
@@ -110,15 +136,41 @@ impl Spu {
         }
     }
 
-    /// Checks one entry and puts it into its partition's queue.
+    /// Puts one entry into its partition's queue, or has it stored by the SPU that leads the partition. While nobody
+    /// does, it is held.
     async fn queue(
         &self,
         topic: &str,
         entry: ProduceEntry,
+        patience: Duration,
+        allowance: &mut Allowance,
+    ) -> Result<Entry, ErrorCode> {
+        let key = PartitionKey { topic: topic.to_owned(), partition: entry.partition };
+        let deadline = Instant::now() + HELD;
+        loop {
+            match self.route(&key, ErrorCode::NotLeaderForPartition)? {
+                Route::Here(replica, log) => {
+                    return self.queue_here(replica, log, entry, allowance).await.map(Entry::Here);
+                }
+                Route::There(spu) => {
+                    if let Some(outcome) = self.produce_there(spu, &key, &entry.records, patience).await {
+                        return Ok(Entry::Done(outcome));
+                    }
+                }
+                Route::Soon => {}
+            }
+            self.rerouted(deadline).await?;
+        }
+    }
+
+    /// Checks one entry and puts it into the queue of a log of this SPU.
+    pub(super) async fn queue_here(
+        &self,
+        replica: Arc<Replica>,
+        log: Partition,
+        entry: ProduceEntry,
         allowance: &mut Allowance,
     ) -> Result<Queued, ErrorCode> {
-        let not_leader = ErrorCode::NotLeaderForPartition;
-        let (replica, log) = self.replicas.leader(topic, entry.partition, not_leader)?;
         if replica.assignment.options.system {
             // Consumers' offsets are written by their own requests only.
             return Err(ErrorCode::PermissionDenied);
@@ -176,7 +228,14 @@ impl Spu {
         looked.map(|()| batches).map_err(refused_compressed)
     }
 
-    async fn finish(&self, queued: Queued, acks: Acks, asked: Duration, deadline: Instant) -> Outcome {
+    /// Waits until an entry is durable and, where it was asked for or others have copies, committed.
+    pub(super) async fn finish(
+        &self,
+        queued: Queued,
+        acks: Acks,
+        asked: Duration,
+        deadline: Instant,
+    ) -> Outcome {
         let Queued { replica, log, ticket, n_records, n_bytes } = queued;
         let stored = timeout_at(Instant::now() + DISK_PATIENCE, ticket).await;
         let appended = stored
@@ -185,11 +244,32 @@ impl Spu {
         self.usage.records_in.add(u64::try_from(n_records).unwrap_or(0));
         self.usage.record_bytes_in.add(n_bytes as u64);
         self.link.report(replica.report());
-        if acks == Acks::Committed {
+        if replica.has_copies() {
+            self.committed_by_all(&replica, &log, appended.next_offset, asked.max(COPIES_PATIENCE)).await?;
+        } else if acks == Acks::Committed {
             let committed = committed(&log, appended.next_offset);
             timeout_at(deadline, committed).await.map_err(|_| timed_out(asked))?;
         }
-        Ok(appended)
+        Ok(Stored { base_offset: appended.base_offset, log_start: appended.log_start })
+    }
+
+    /// Whatever the producer asked for, an acknowledgement means that every copy in sync has the records.
+    async fn committed_by_all(
+        &self,
+        replica: &Replica,
+        log: &Partition,
+        offset: i64,
+        patience: Duration,
+    ) -> Result<(), ErrorCode> {
+        let lead = self.leads.get(&replica.assignment.key);
+        let lead =
+            lead.filter(|lead| lead.is_of(&replica.assignment)).ok_or(ErrorCode::NotLeaderForPartition)?;
+        let over = lead.over();
+        tokio::select! {
+            committed = timeout(patience, committed(log, offset)) => committed.map_err(|_| timed_out(patience)),
+            // The next leader may have the records or not: nobody here can know.
+            () = over.cancelled() => Err(ErrorCode::NotLeaderForPartition),
+        }
     }
 
     /// The largest batch that this cluster takes.
@@ -255,7 +335,7 @@ fn refused_append(error: AppendError, key: &PartitionKey) -> ErrorCode {
         }
         AppendError::TooLarge { .. } => ErrorCode::MessageTooLarge,
         AppendError::ReadOnly { .. } => ErrorCode::StorageError,
-        AppendError::Closed => ErrorCode::NotLeaderForPartition,
+        AppendError::Closed | AppendError::OutOfOrder { .. } => ErrorCode::NotLeaderForPartition,
     }
 }
 

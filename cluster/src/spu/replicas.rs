@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use cluster_storage::{Config, Durability, Partition, PartitionName, State};
+use cluster_storage::{Commit, Config, Durability, Partition, PartitionName, State};
 use uuid::Uuid;
 
 use crate::link::{Assignment, PartitionKey, ReplicaReport, ReplicaState};
@@ -30,6 +30,11 @@ impl std::fmt::Debug for Replica {
 }
 
 impl Replica {
+    /// Whether other SPUs have copies of it.
+    pub(super) fn has_copies(&self) -> bool {
+        self.assignment.replicas.len() > 1
+    }
+
     /// Where its log is.
     pub(super) fn folder_of(assignment: &Assignment) -> Option<PartitionName> {
         let topic = format!("{}-{}", assignment.key.topic, assignment.topic_id.simple());
@@ -56,6 +61,7 @@ impl Replica {
                 cluster_settings::Durability::Memory => Durability::Memory,
             },
             leader_epoch: i32::try_from(assignment.epoch).unwrap_or(i32::MAX),
+            commit: if assignment.replicas.len() > 1 { Commit::Told } else { Commit::Alone },
             ..Config::default()
         }
     }

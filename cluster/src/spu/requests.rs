@@ -64,7 +64,7 @@ impl Service for Requests {
             1002 => {
                 let permitted = connection.session.may(Action::Consume);
                 let asked = FetchOffsets::parse(request.body)?;
-                Ok(Work::Reply(self.spu.fetch_offsets(&header, asked, permitted)?))
+                Ok(Work::Later(Arc::clone(&self.spu).fetch_offsets(header, asked, permitted).boxed()))
             }
             1003 => self.stream_fetch(connection, request),
             1005 => {

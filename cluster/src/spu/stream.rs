@@ -2,16 +2,26 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use cluster_storage::{Isolation, Partition, ReadError, Slice, State};
 use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
-use super::{Spu, changed};
-use crate::connection::{Close, Session};
+use super::route::{HELD, Route};
+use super::{Replica, Spu, changed};
+use crate::connection::{Close, Room, Session};
+use crate::link::PartitionKey;
+use crate::peer::{Answer, Ask, Parcel, Refused};
+use crate::wire::schema::error_of;
 use crate::wire::{ErrorCode, Header, SliceHead, StreamFetch, StreamIsolation, stream_slice};
 
 /// A slice is at most this large whatever the client asks for, a larger first batch excepted: it lies in
 /// memory until the client has taken it.
 const MAX_SLICE: usize = 4 << 20;
+
+/// How long the SPU that leads waits for records before it says that there are none yet, in milliseconds.
+const READ_PATIENCE_MS: u64 = 10_000;
 
 /// A stream that a client opened.
 pub(super) struct Stream {
@@ -29,6 +39,8 @@ enum Over {
     Error(ErrorCode),
     /// The connection is.
     Close(Close),
+    /// Another SPU leads, or soon will: it goes on there.
+    Moved,
 }
 
 impl Stream {
@@ -40,6 +52,8 @@ impl Stream {
         drop(open);
         match over {
             Over::Close(close) => Err(close),
+            // It is only over when it does not go on elsewhere.
+            Over::Moved => Ok(()),
             Over::Error(error) => self.refuse(error).await,
         }
     }
@@ -55,39 +69,103 @@ impl Stream {
         if let Some(smartmodule) = self.request.smartmodule.take() {
             return Over::Error(smartmodule.refusal());
         }
-        let not_leader = ErrorCode::NotLeaderForPartition;
-        let found = self.spu.replicas.leader(&self.request.topic, self.request.partition, not_leader);
-        let log = match found {
-            Ok((_, log)) => log,
-            Err(error) => return Over::Error(error),
-        };
+        let key = PartitionKey { topic: self.request.topic.clone(), partition: self.request.partition };
         let mut position = self.request.offset;
         loop {
-            match self.step(&log, position).await {
-                Ok(next) => position = next,
+            let over = match self.spu.route(&key, ErrorCode::NotLeaderForPartition) {
+                Ok(Route::Here(replica, log)) => self.serve_here(&replica, &log, &mut position).await,
+                Ok(Route::There(spu)) => self.serve_there(spu, &key, &mut position).await,
+                Ok(Route::Soon) => Over::Moved,
+                Err(error) => Over::Error(error),
+            };
+            if !matches!(over, Over::Moved) {
+                return over;
+            }
+            // However long there is no leader, the consumer has nothing to do but to wait, and may as well do it here.
+            let _ = self.spu.rerouted(Instant::now() + HELD).await;
+        }
+    }
+
+    /// Sends from a log of this SPU for as long as it leads.
+    async fn serve_here(&mut self, replica: &Replica, log: &Partition, position: &mut i64) -> Over {
+        let lead = self.spu.leads.get(&replica.assignment.key).filter(|_| replica.has_copies());
+        let over = lead.map(|lead| lead.over()).unwrap_or_default();
+        loop {
+            match self.step(log, &over, *position).await {
+                Ok(next) => *position = next,
                 Err(over) => return over,
             }
         }
     }
 
-    /// Sends one slice from `position` and returns where to go on.
-    async fn step(&mut self, log: &Partition, position: i64) -> Result<i64, Over> {
-        let max_bytes = usize::try_from(self.request.max_bytes).unwrap_or(0).clamp(1, MAX_SLICE);
-        self.wait_for_records(log, position).await?;
-        let room = self.session.outbox.room(max_bytes).await.map_err(|closed| Over::Close(closed.into()))?;
-        let slice = log.read(position, max_bytes, self.isolation()).await;
-        let slice = slice.map_err(|error| Over::Error(unreadable(error, position, &log.state())))?;
-        if slice.bytes.is_empty() {
-            return Ok(position);
+    /// Sends what the SPU that leads gives, until it does not any more.
+    async fn serve_there(&mut self, spu: i32, key: &PartitionKey, position: &mut i64) -> Over {
+        loop {
+            let ask = Ask::Read {
+                key: key.clone(),
+                from: *position,
+                max_bytes: self.max_bytes(),
+                committed: self.isolation() == Isolation::Committed,
+                patience_ms: READ_PATIENCE_MS,
+            };
+            let (slice, bytes) = match self.spu.peers.call::<Answer>(spu, &ask, Bytes::new()).await {
+                Ok(Parcel { head: Answer::Refused(Refused::Code(code)), .. }) => {
+                    return Over::Error(error_of(&code));
+                }
+                Ok(Parcel { head: Answer::Slice { next_offset, log_start, hw, .. }, payload }) => {
+                    ((next_offset, log_start, hw), payload)
+                }
+                Ok(_) | Err(_) => return Over::Moved,
+            };
+            if bytes.is_empty() {
+                continue;
+            }
+            let room = match self.session.outbox.room(bytes.len()).await {
+                Ok(room) => room,
+                Err(closed) => return Over::Close(closed.into()),
+            };
+            let (next_offset, log_start, hw) = slice;
+            if let Err(over) = self.send(room, bytes, hw, log_start) {
+                return over;
+            }
+            changed(&mut self.acks).await;
+            *position = (*self.acks.borrow_and_update()).min(next_offset);
         }
-        let Slice { bytes, next_offset, offsets, .. } = slice;
+    }
+
+    fn max_bytes(&self) -> usize {
+        usize::try_from(self.request.max_bytes).unwrap_or(0).clamp(1, MAX_SLICE)
+    }
+
+    fn send(&mut self, room: Room, bytes: Bytes, hw: i64, log_start: i64) -> Result<(), Over> {
         self.spu.usage.record_bytes_out.add(bytes.len() as u64);
-        let head = self.head(ErrorCode::None, offsets.hw, offsets.log_start);
+        let head = self.head(ErrorCode::None, hw, log_start);
         let frame =
             stream_slice(&self.header, head, vec![bytes]).map_err(|error| Over::Close(error.into()))?;
         // What was acknowledged before this slice says nothing about it.
         self.acks.mark_unchanged();
-        room.send(frame).map_err(|closed| Over::Close(closed.into()))?;
+        room.send(frame).map_err(|closed| Over::Close(closed.into()))
+    }
+
+    /// Sends one slice from `position` and returns where to go on.
+    async fn step(&mut self, log: &Partition, over: &CancellationToken, position: i64) -> Result<i64, Over> {
+        let max_bytes = self.max_bytes();
+        tokio::select! {
+            waited = self.wait_for_records(log, position) => waited?,
+            // Only here: what was sent must be acknowledged before it is known where to go on.
+            () = over.cancelled() => return Err(Over::Moved),
+        }
+        let room = self.session.outbox.room(max_bytes).await.map_err(|closed| Over::Close(closed.into()))?;
+        let slice = log.read(position, max_bytes, self.isolation()).await;
+        let slice = slice.map_err(|error| match error {
+            ReadError::Closed if log.state() == State::Closed => Over::Moved,
+            error => Over::Error(unreadable(error, position, &log.state())),
+        })?;
+        if slice.bytes.is_empty() {
+            return Ok(position);
+        }
+        let Slice { bytes, next_offset, offsets, .. } = slice;
+        self.send(room, bytes, offsets.hw, offsets.log_start)?;
         self.wait_for_ack(log, next_offset).await
     }
 
@@ -126,7 +204,11 @@ impl Stream {
         loop {
             tokio::select! {
                 () = changed(&mut self.acks) => return Ok((*self.acks.borrow_and_update()).min(sent_to)),
-                () = changed(&mut state) => ended(&state.borrow_and_update())?,
+                () = changed(&mut state) => match ended(&state.borrow_and_update()) {
+                    // Where it goes on is not known before the client has answered.
+                    Ok(()) | Err(Over::Moved) => {}
+                    over => over?,
+                },
             }
         }
     }
@@ -156,12 +238,12 @@ impl Drop for OpenStream {
 fn ended(state: &State) -> Result<(), Over> {
     match state {
         State::Open | State::ReadOnly { .. } => Ok(()),
-        State::Closed => Err(Over::Error(ErrorCode::NotLeaderForPartition)),
+        State::Closed => Err(Over::Moved),
         State::Deleted => Err(Over::Error(ErrorCode::TopicDeleted)),
     }
 }
 
-fn unreadable(error: ReadError, position: i64, state: &State) -> ErrorCode {
+pub(super) fn unreadable(error: ReadError, position: i64, state: &State) -> ErrorCode {
     match error {
         ReadError::Evicted { next } => ErrorCode::OffsetEvicted { offset: position, next_available: next },
         ReadError::OutOfRange { end } => {

@@ -27,7 +27,7 @@ impl Spu {
         }
     }
 
-    async fn maintain(&self) {
+    async fn maintain(self: &Arc<Self>) {
         let mut failed = false;
         for replica in self.replicas.all() {
             match &replica.log {
@@ -50,7 +50,7 @@ impl Spu {
         }
     }
 
-    async fn reopen_failed(&self) {
+    async fn reopen_failed(self: &Arc<Self>) {
         let usable = self
             .replicas
             .all()

@@ -6,5 +6,5 @@
 mod names;
 mod server;
 
-pub use names::{ServerName, names_match};
+pub use names::ServerName;
 pub use server::{ServerTls, TlsError};

@@ -1,5 +1,7 @@
 //! The names under which the servers of a cluster are reached.
 
+use cluster_settings::Settings;
+
 /// Which server of the cluster one is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ServerName {
@@ -19,9 +21,20 @@ impl ServerName {
     }
 }
 
+impl ServerName {
+    /// Whether a client that asked for this name is right here. Any SPU answers for every SPU of its cluster: a client
+    /// keeps calling the name that it learnt first, and its gateway sends it to one that lives.
+    pub fn answers_to(&self, asked: Option<&str>, settings: &Settings) -> bool {
+        let domain = &settings.domain;
+        names_match(asked, &self.tls_name(domain))
+            || matches!(self, Self::Spu(_))
+                && settings.spus.iter().any(|spu| names_match(asked, &format!("{}.{domain}", spu.name)))
+    }
+}
+
 /// Whether a client asked for this server. A name that is missing matches nothing: without it a connection
 /// that strayed from another cluster would get as far as the handshake.
-pub fn names_match(asked: Option<&str>, own: &str) -> bool {
+fn names_match(asked: Option<&str>, own: &str) -> bool {
     asked.is_some_and(|asked| asked.strip_suffix('.').unwrap_or(asked).eq_ignore_ascii_case(own))
 }
 

@@ -22,9 +22,37 @@ pub fn spu_error_for(code: ErrorCode, version: i16) -> ErrorCode {
     }
 }
 
+/// A code as bytes, for another SPU that passes it on.
+pub fn error_bytes(code: &ErrorCode) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    // Into memory it cannot fail; were it to, the reader takes it for an unknown error.
+    if code.encode(&mut bytes, i16::MAX).is_err() {
+        bytes.clear();
+    }
+    bytes
+}
+
+/// The code of [`error_bytes`].
+pub fn error_of(bytes: &[u8]) -> ErrorCode {
+    let mut code = ErrorCode::default();
+    match code.decode(&mut std::io::Cursor::new(bytes), i16::MAX) {
+        Ok(()) => code,
+        Err(_) => ErrorCode::UnknownServerError,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_code_comes_through_another_spu_as_it_was() {
+        let full = ErrorCode::PartitionFull { replica_key: ReplicaKey::default() };
+        for code in [full, ErrorCode::MessageTooLarge, ErrorCode::Other("why".into())] {
+            assert_eq!(error_of(&error_bytes(&code)), code);
+        }
+        assert_eq!(error_of(&[]), ErrorCode::UnknownServerError);
+    }
 
     #[test]
     fn an_older_client_gets_a_code_that_it_knows() {

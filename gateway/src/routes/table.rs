@@ -48,6 +48,8 @@ pub struct Route {
     pub cluster: Arc<Cluster>,
     /// The server that answers.
     pub backend: Arc<Backend>,
+    /// Servers that may answer for it when it is away: the cluster's other SPUs, for an SPU.
+    pub others: Vec<Arc<Backend>>,
 }
 
 /// Why a known name gets no connection. The client is told nothing of it.
@@ -86,6 +88,14 @@ impl Table {
 pub struct OpenConnection {
     /// Where it goes.
     pub route: Route,
+}
+
+impl OpenConnection {
+    /// It goes to another server of the cluster, since its own is away.
+    pub fn moved_to(&mut self, other: Arc<Backend>) {
+        other.open.fetch_add(1, Ordering::AcqRel);
+        std::mem::replace(&mut self.route.backend, other).open.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 impl Drop for OpenConnection {
@@ -201,9 +211,12 @@ fn build(snapshot: &Snapshot, old: &Table, book: &UsageBook) -> Table {
             })
         });
         cluster.max_connections.store(record.max_connections.into(), Ordering::Relaxed);
-        for (key, name, backend) in backends_of(record, old) {
-            table.backends.insert(key, backend.clone());
-            let route = Route { cluster: cluster.clone(), backend };
+        let backends = backends_of(record, old);
+        for (key, name, backend) in &backends {
+            table.backends.insert(key.clone(), backend.clone());
+            let others = stand_ins(key, &backends);
+            let (name, route) =
+                (name.clone(), Route { cluster: cluster.clone(), backend: backend.clone(), others });
             if let Some(other) = table.names.insert(name.clone(), route) {
                 error!(%name, one = %other.cluster.id, two = %record.id, "two clusters claim one name; neither gets it");
                 contested.push(name);
@@ -215,6 +228,14 @@ fn build(snapshot: &Snapshot, old: &Table, book: &UsageBook) -> Table {
         table.names.remove(&name);
     }
     table
+}
+
+/// Who may answer for a server: an SPU has its partitions led elsewhere while it is away, and any SPU passes on what
+/// it does not lead. The SC has no other.
+fn stand_ins(of: &BackendKey, backends: &[(BackendKey, String, Arc<Backend>)]) -> Vec<Arc<Backend>> {
+    let is_spu = |(_, name): &BackendKey| !name.is_empty();
+    let others = backends.iter().filter(|(key, _, _)| is_spu(of) && is_spu(key) && key != of);
+    others.map(|(_, _, backend)| backend.clone()).collect()
 }
 
 /// The usable servers of one cluster, each with its full server name.
@@ -269,6 +290,36 @@ mod tests {
         for unknown in ["", "x", "A.x", "a.x.", "main-1.a.x", ".a.x", "main-0.main-0.a.x", "a"] {
             assert_eq!(address(unknown), None, "{unknown}");
         }
+    }
+
+    #[tokio::test]
+    async fn spus_of_one_cluster_stand_in_for_each_other_and_nobody_for_the_sc() {
+        let routes = Routes::new(Arc::default());
+        let servers =
+            &[("", "unix:/sc"), ("main-0", "unix:/0"), ("main-1", "unix:/1"), ("main-2", "unix:/2")];
+        let other = record(2, "b.x", &[("", "unix:/b"), ("main-0", "unix:/c")]);
+        routes.apply(snapshot(vec![record(1, "a.x", servers), other])).await;
+        let table = routes.table();
+        let stand_ins = |name: &str| -> Vec<String> {
+            table.get(name).unwrap().others.iter().map(|other| other.address.to_string()).collect()
+        };
+        assert_eq!(stand_ins("main-1.a.x"), ["unix:/0", "unix:/2"]);
+        assert!(stand_ins("a.x").is_empty());
+        assert!(stand_ins("main-0.b.x").is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_moved_counts_where_it_is() {
+        let routes = Routes::new(Arc::default());
+        routes.apply(snapshot(vec![record(1, "a.x", &[("main-0", "unix:/0"), ("main-1", "unix:/1")])])).await;
+        let route = routes.table().get("main-0.a.x").unwrap().clone();
+        let open = |backend: &Backend| backend.open.load(Ordering::Relaxed);
+        let mut connection = route.admit(WIDE, Instant::now()).unwrap();
+        connection.moved_to(route.others[0].clone());
+        assert_eq!((open(&route.backend), open(&route.others[0])), (0, 1));
+        drop(connection);
+        assert_eq!((open(&route.backend), open(&route.others[0])), (0, 0));
+        assert_eq!(route.cluster.usage.open.load(Ordering::Relaxed), 0);
     }
 
     #[tokio::test]

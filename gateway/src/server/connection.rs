@@ -101,13 +101,34 @@ async fn route(
     hello: Hello,
 ) -> Result<Routed, Refusal> {
     let route = gateway.routes.table().get(&hello.name).cloned().ok_or(Refusal::Unknown)?;
-    let open = route.admit(gateway.cluster_rate(), std::time::Instant::now())?;
+    let mut open = route.admit(gateway.cluster_rate(), std::time::Instant::now())?;
     let make_room = || gateway.half_open.evict_oldest();
     let socket = gateway.sockets.take(make_room).ok_or(Refusal::Full)?;
     let local = client.local_addr().map_err(|_| Refusal::Gone)?;
     prepare_client(client).map_err(|_| Refusal::Gone)?;
     let mut first = proxy_header(from, local);
     first.extend_from_slice(&hello.bytes);
+    let mut others = route.others.iter();
+    let backend = loop {
+        match greet(gateway, &open, &first).await {
+            Ok(backend) => break backend,
+            // A dead SPU's name goes to a live one, which passes on what it does not lead itself.
+            Err(Refusal::Unreachable) => match others.next() {
+                Some(other) => open.moved_to(other.clone()),
+                None => return Err(Refusal::Unreachable),
+            },
+            Err(refusal) => return Err(refusal),
+        }
+    };
+    let usage = &route.cluster.usage;
+    usage.opened.fetch_add(1, Ordering::Relaxed);
+    usage.bytes_in.fetch_add(hello.bytes.len() as u64, Ordering::Relaxed);
+    Ok(Routed { open, backend, _socket: socket })
+}
+
+/// Calls the connection's server and gives it the client's first bytes.
+async fn greet(gateway: &Gateway, open: &OpenConnection, first: &[u8]) -> Result<BackendStream, Refusal> {
+    let route = &open.route;
     let greeted = async {
         let mut backend = connect(&route.backend.address, gateway.server_patience())
             .await
@@ -119,26 +140,19 @@ async fn route(
         if route.backend.cut.is_cancelled() {
             return Err(Refusal::Cut);
         }
+        let patience = gateway.config.connect_timeout();
         let sent = match &mut backend {
-            BackendStream::Tcp(stream) => {
-                timeout(gateway.config.connect_timeout(), stream.write_all(&first)).await
-            }
-            BackendStream::Unix(stream) => {
-                timeout(gateway.config.connect_timeout(), stream.write_all(&first)).await
-            }
+            BackendStream::Tcp(stream) => timeout(patience, stream.write_all(first)).await,
+            BackendStream::Unix(stream) => timeout(patience, stream.write_all(first)).await,
         };
         if matches!(sent, Ok(Ok(()))) { Ok(backend) } else { Err(Refusal::Unreachable) }
     };
-    let backend = tokio::select! {
+    tokio::select! {
         biased;
-        () = route.backend.cut.cancelled() => return Err(Refusal::Cut),
-        () = gateway.stop.cancelled() => return Err(Refusal::Stopping),
-        backend = greeted => backend?,
-    };
-    let usage = &route.cluster.usage;
-    usage.opened.fetch_add(1, Ordering::Relaxed);
-    usage.bytes_in.fetch_add(hello.bytes.len() as u64, Ordering::Relaxed);
-    Ok(Routed { open, backend, _socket: socket })
+        () = route.backend.cut.cancelled() => Err(Refusal::Cut),
+        () = gateway.stop.cancelled() => Err(Refusal::Stopping),
+        backend = greeted => backend,
+    }
 }
 
 async fn pass(gateway: &Gateway, client: TcpStream, routed: Routed) {

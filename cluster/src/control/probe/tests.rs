@@ -23,7 +23,7 @@ async fn an_spu_is_ready_with_settings_and_an_sc_until_it_stops() {
     let ready = async || ask(&probe, "GET /readyz").await;
     assert!(ready().await.ends_with("\r\n\r\nstarting\n"));
     let nowhere = Dialler::Unix("/nowhere".into());
-    let (link, _) = SpuLink::new("main-0".into(), nowhere, Vec::new(), None, stop.clone());
+    let (link, _) = SpuLink::new("main-0".into(), nowhere, None, Vec::new(), None, stop.clone());
     let (settings, policy) = watch::channel(None);
     probe.started(Facts::Spu { link: link.clone(), policy });
     assert!(ready().await.ends_with("\r\n\r\nno settings yet\n"));

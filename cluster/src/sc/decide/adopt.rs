@@ -1,9 +1,10 @@
 //! Rebuilding from what SPUs hold, for an SC that lost its disk.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::link::Assignment;
-use crate::sc::metadata::{Metadata, Placement, Standing, Topic};
+use crate::sc::metadata::{InSync, Metadata, Placement, Standing, Topic};
 use crate::sc::topic::{Replicas, TopicSpec};
 
 /// Takes over the partitions that an SPU holds and the metadata has never heard of; `None` if there are none.
@@ -34,12 +35,30 @@ pub fn adopt(metadata: &Metadata, held: &[Assignment]) -> Option<Metadata> {
     Some(next)
 }
 
+/// Whether of each partition so many copies were heard of that one of them has every acknowledged record, and the
+/// epoch in which it was acknowledged: as many as an acknowledgement takes.
+pub fn heard_enough(metadata: &Metadata, came: &BTreeSet<i32>) -> bool {
+    metadata.topics.values().flat_map(|topic| topic.partitions.values()).all(|placed| {
+        let heard = placed.replicas.iter().filter(|spu| came.contains(spu)).count();
+        placed.replicas.len() == 1 || heard >= Placement::least_in_sync(placed.replicas.len())
+    })
+}
+
+/// Whether nothing is to be learnt from what an SPU holds. One that was told of a later epoch heard it from an SC
+/// that lost its disk since.
+fn knows_better(known: &Placement, held: &Assignment) -> bool {
+    let same = known.leader == held.leader && known.in_sync.version >= held.in_sync.version;
+    known.epoch > held.epoch || known.epoch == held.epoch && same
+}
+
 fn with_partition(mut topic: Topic, held: &Assignment) -> Option<Topic> {
     let index = held.key.partition;
-    if topic.partitions.contains_key(&index) {
+    if topic.partitions.get(&index).is_some_and(|known| knows_better(known, held)) {
         return None;
     }
-    let placed = Placement { epoch: held.epoch + 1, leader: held.leader, replicas: held.replicas.clone() };
+    let in_sync = InSync { version: held.in_sync.version + 1, spus: held.in_sync() };
+    let (leader, replicas) = (held.leader, held.replicas.clone());
+    let placed = Placement { epoch: held.epoch + 1, leader, replicas, in_sync };
     topic.partitions.insert(index, placed);
     let n_partitions = topic.partitions.keys().next_back().map_or(0, |last| last.saturating_add(1));
     match &mut topic.spec.replicas {
@@ -65,3 +84,6 @@ fn shape(held: &Assignment) -> Replicas {
         ignore_rack: false,
     }
 }
+
+#[cfg(test)]
+mod tests;

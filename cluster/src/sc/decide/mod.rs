@@ -1,24 +1,30 @@
 //! What the SC decides, as pure functions: metadata and world in, metadata or refusal out.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 mod adopt;
+mod elect;
 mod leave;
 mod place;
 mod provision;
 mod topics;
 
-pub use adopt::adopt;
+pub use adopt::{adopt, heard_enough};
+pub use elect::{CameAnew, InSyncAsked, InSyncRefused, came_anew, change_in_sync, elect};
 pub use leave::{StillHolds, replicas, without};
 pub use place::place;
 pub use provision::{confirm_retired, ensure_consumer_offsets, provision};
 pub use topics::{NewTopic, add_partitions, create_topic, delete_topic};
 
 /// What the decisions depend on besides the metadata.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct World {
     /// The cluster's SPUs, by id, and whether each is there now.
     pub spus: Vec<(i32, bool)>,
+    /// The failure domains of those that are in one.
+    pub racks: BTreeMap<i32, String>,
+    /// SPUs that are surely away: they were there, or have had time enough to come.
+    pub gone: BTreeSet<i32>,
     /// Those of them that get nothing new.
     pub leaving: BTreeSet<i32>,
     /// Most partitions over all topics.
@@ -34,6 +40,11 @@ impl World {
     /// SPUs that can be given something now.
     pub fn open(&self) -> impl Iterator<Item = i32> {
         self.staying().filter(|(_, online)| *online).map(|(id, _)| id)
+    }
+
+    /// Whether this SPU is there now.
+    pub fn online(&self, spu: i32) -> bool {
+        self.spus.contains(&(spu, true))
     }
 
     /// Whether the first of those that are to stay is there.

@@ -31,14 +31,12 @@ pub fn place(
             "replication factor {factor} needs {factor} SPUs, the cluster has {n_spus}"
         )));
     }
-    if factor > 1 {
-        return Err(NoPlace::Yet(format!(
-            "replication factor {factor} is not available yet: this cluster keeps one copy of each partition"
-        )));
-    }
     match replicas {
         Replicas::Assigned(map) => as_assigned(world, map, from),
-        Replicas::Computed { partitions, .. } => least_loaded(metadata, world, from..*partitions),
+        Replicas::Computed { partitions, ignore_rack, .. } => {
+            let load = Load::of(metadata, world, *ignore_rack);
+            load.place(from..*partitions, usize::try_from(factor).unwrap_or(usize::MAX))
+        }
     }
 }
 
@@ -50,33 +48,69 @@ fn as_assigned(world: &World, map: &[Vec<i32>], from: u32) -> Result<BTreeMap<u3
         return Err(NoPlace::Yet(format!("the SPU with id {leaving} is about to leave the cluster")));
     }
     let placed = (0..).zip(map).skip_while(|(index, _)| *index < from);
-    Ok(placed.filter_map(|(index, spus)| Some((index, placement(*spus.first()?, spus.clone())))).collect())
+    Ok(placed
+        .filter_map(|(index, spus)| Some((index, Placement::new(*spus.first()?, spus.clone()))))
+        .collect())
 }
 
-fn least_loaded(
-    metadata: &Metadata,
-    world: &World,
-    wanted: std::ops::Range<u32>,
-) -> Result<BTreeMap<u32, Placement>, NoPlace> {
-    let mut load: BTreeMap<i32, usize> = world.open().map(|spu| (spu, 0)).collect();
-    let partitions = metadata.topics.values().flat_map(|topic| topic.partitions.values());
-    for placed in partitions {
-        if let Some(n_leaders) = load.get_mut(&placed.leader) {
-            *n_leaders += 1;
+/// What each SPU that is there carries already.
+struct Load<'a> {
+    spus: BTreeMap<i32, Carries<'a>>,
+}
+
+#[derive(Default)]
+struct Carries<'a> {
+    n_leaders: usize,
+    n_copies: usize,
+    rack: Option<&'a str>,
+}
+
+impl<'a> Load<'a> {
+    fn of(metadata: &Metadata, world: &'a World, ignore_rack: bool) -> Self {
+        let rack = |spu: &i32| world.racks.get(spu).filter(|_| !ignore_rack).map(String::as_str);
+        let mut spus: BTreeMap<i32, Carries<'_>> =
+            world.open().map(|spu| (spu, Carries { rack: rack(&spu), ..Carries::default() })).collect();
+        for placed in metadata.topics.values().flat_map(|topic| topic.partitions.values()) {
+            for spu in &placed.replicas {
+                if let Some(carries) = spus.get_mut(spu) {
+                    carries.n_copies += 1;
+                    carries.n_leaders += usize::from(*spu == placed.leader);
+                }
+            }
         }
+        Self { spus }
     }
-    let mut placed = BTreeMap::new();
-    for index in wanted {
-        let least = load.iter_mut().min_by_key(|(spu, n_leaders)| (**n_leaders, **spu));
-        let Some((spu, n_leaders)) = least else {
-            return Err(NoPlace::Yet("waiting for live spus".into()));
-        };
-        *n_leaders += 1;
-        placed.insert(index, placement(*spu, vec![*spu]));
-    }
-    Ok(placed)
-}
 
-fn placement(leader: i32, replicas: Vec<i32>) -> Placement {
-    Placement { epoch: 0, leader, replicas }
+    fn place(
+        mut self,
+        wanted: std::ops::Range<u32>,
+        factor: usize,
+    ) -> Result<BTreeMap<u32, Placement>, NoPlace> {
+        if !wanted.is_empty() && self.spus.len() < factor.max(1) {
+            return Err(NoPlace::Yet("waiting for live spus".into()));
+        }
+        Ok(wanted.map(|index| (index, self.next(factor))).collect())
+    }
+
+    /// The SPU that leads least leads; copies go where fewest are, in racks that have none of it if there are
+    /// such.
+    fn next(&mut self, factor: usize) -> Placement {
+        let mut chosen: Vec<i32> = Vec::with_capacity(factor);
+        while chosen.len() < factor {
+            let racks: Vec<_> = chosen.iter().filter_map(|spu| self.spus.get(spu)?.rack).collect();
+            let worth = |(spu, carries): &(&i32, &Carries<'_>)| {
+                let shares_rack = carries.rack.is_some_and(|rack| racks.contains(&rack));
+                let leads = if chosen.is_empty() { carries.n_leaders } else { 0 };
+                (shares_rack, leads, carries.n_copies, **spu)
+            };
+            let free = self.spus.iter().filter(|(spu, _)| !chosen.contains(spu));
+            let Some(best) = free.min_by_key(worth).map(|(spu, _)| *spu) else { break };
+            if let Some(carries) = self.spus.get_mut(&best) {
+                carries.n_copies += 1;
+                carries.n_leaders += usize::from(chosen.is_empty());
+            }
+            chosen.push(best);
+        }
+        Placement::new(chosen.first().copied().unwrap_or(-1), chosen)
+    }
 }

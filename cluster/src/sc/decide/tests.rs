@@ -9,7 +9,7 @@ use crate::sc::metadata::{Metadata, Standing};
 use crate::sc::topic::{CONSUMER_OFFSETS, Replicas, TopicOptions, TopicSpec};
 
 fn world(spus: &[(i32, bool)]) -> World {
-    World { spus: spus.to_vec(), leaving: Default::default(), partitions_limit: 100 }
+    World { spus: spus.to_vec(), partitions_limit: 100, ..World::default() }
 }
 
 fn three() -> World {
@@ -93,10 +93,29 @@ fn a_topic_without_a_place_exists_and_says_why() {
         let metadata = made(&[("t", spec.clone())], &world);
         assert_eq!(metadata.topics["t"].standing, expected, "{spec:?} in {world:?}");
     }
-    let two_copies = made(&[("t", computed(1, 2))], &three());
-    assert!(
-        matches!(&two_copies.topics["t"].standing, Standing::Waiting(reason) if reason.contains("one copy"))
-    );
+}
+
+#[test]
+fn copies_go_to_different_spus_and_racks_and_each_leads_its_share() {
+    let spread = made(&[("t", computed(6, 2))], &three());
+    let placed: Vec<_> = spread.topics["t"].partitions.values().cloned().collect();
+    for spu in [5001, 5002, 5003] {
+        assert_eq!(placed.iter().filter(|placed| placed.leader == spu).count(), 2, "{spu} leads");
+        assert_eq!(placed.iter().filter(|placed| placed.replicas.contains(&spu)).count(), 4, "{spu} keeps");
+    }
+    for placed in &placed {
+        assert_eq!(placed.in_sync.spus, placed.replicas.iter().copied().collect());
+        assert!(placed.replicas[0] == placed.leader && placed.replicas[1] != placed.leader);
+    }
+    let racks = [(5001, "a"), (5002, "a"), (5003, "b")].map(|(spu, rack)| (spu, rack.to_owned()));
+    let two_racks = World { racks: racks.into(), ..three() };
+    let apart = made(&[("t", computed(4, 2))], &two_racks);
+    for placed in apart.topics["t"].partitions.values() {
+        assert!(placed.replicas.contains(&5003), "one copy in each rack: {:?}", placed.replicas);
+    }
+    let one_is_away = world(&[(5001, true), (5002, true), (5003, false)]);
+    let waits = made(&[("t", computed(1, 3))], &one_is_away);
+    assert_eq!(waits.topics["t"].standing, Standing::Waiting("waiting for live spus".into()));
 }
 
 #[test]

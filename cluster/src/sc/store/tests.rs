@@ -4,7 +4,7 @@ use super::*;
 use crate::sc::decide::{World, ensure_consumer_offsets};
 
 fn metadata() -> Metadata {
-    let world = World { spus: vec![(5001, true)], leaving: Default::default(), partitions_limit: 10 };
+    let world = World { spus: vec![(5001, true)], partitions_limit: 10, ..World::default() };
     ensure_consumer_offsets(&Metadata::default(), &world, Uuid::new_v4()).unwrap()
 }
 

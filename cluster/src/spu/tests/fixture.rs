@@ -18,6 +18,7 @@ use crate::connection::tests::fixture::{Client, Cluster, DEADLINE, DOMAIN, Runni
 use crate::internal::Dialler;
 use crate::link::message::{FromSc, FromSpu, ViewChange};
 use crate::link::{Assignment, PartitionKey, SpuLink};
+use crate::peer::Peers;
 use crate::sc::topic::{CONSUMER_OFFSETS, TopicOptions};
 use crate::spu::{Spu, SpuOptions, kept_assignments};
 use crate::tls::ServerName;
@@ -38,12 +39,13 @@ impl Unit {
         let kept = if view.is_empty() { kept_assignments(folder).unwrap() } else { view };
         let stop = CancellationToken::new();
         let dialler = Dialler::Unix(folder.join("link.sock"));
-        let (link, dialling) = SpuLink::new("main-0".into(), dialler, kept, None, stop.clone());
+        let (link, dialling) = SpuLink::new("main-0".into(), dialler, None, kept, None, stop.clone());
         let policy = watch::Sender::new(Some(Arc::new(Policy::build(settings, None).unwrap())));
         let usage = Arc::new(Usage::default());
         let spu = Spu::start(SpuOptions {
             name: "main-0".into(),
             folder: folder.join("main-0"),
+            peers: Peers::new(link.peers(), None),
             link,
             policy: policy.subscribe(),
             usage: Arc::clone(&usage),
@@ -90,6 +92,7 @@ pub(super) fn assignment(topic: &str, partition: u32, topic_id: u128, options: T
         epoch: 3,
         leader: 5001,
         replicas: vec![5001],
+        in_sync: Default::default(),
         placed_by_client: false,
         options,
     }

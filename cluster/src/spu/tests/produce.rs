@@ -173,9 +173,6 @@ async fn what_a_producer_may_not_do_has_its_own_code() {
     let mut view = super::fixture::numbers();
     let gzip = TopicOptions { compression: Compression::Gzip, ..TopicOptions::default() };
     view.push(assignment("gzip", 0, 7, gzip));
-    let mut elsewhere = assignment("elsewhere", 0, 8, TopicOptions::default());
-    elsewhere.leader = 5002;
-    view.push(elsewhere);
     let unit = Unit::start(folder.path(), settings.clone(), view).await;
     let mut client = unit.client(&cluster).await;
     let records = batch(&["x"]);
@@ -184,7 +181,6 @@ async fn what_a_producer_may_not_do_has_its_own_code() {
         ("stored", "numbers", 0, &records, 0),
         ("no such topic", "letters", 0, &records, 6),
         ("no such partition", "numbers", 2, &records, 6),
-        ("led by another", "elsewhere", 0, &records, 6),
         ("the system topic", "consumer-offset", 0, &records, 13),
         ("another codec", "gzip", 0, &records, 9000),
         ("too large", "numbers", 0, &large, 10),

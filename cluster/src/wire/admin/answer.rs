@@ -5,7 +5,7 @@ use super::spec;
 use crate::link::PartitionKey;
 use crate::sc::Refusal;
 use crate::sc::metadata::Standing;
-use crate::sc::state::{PartitionView, Resolution, SpuView, TopicView};
+use crate::sc::state::{Numbers, PartitionView, Resolution, SpuView, TopicView};
 use crate::wire::schema::metadata::message::Message;
 use crate::wire::schema::metadata::mirror::MirrorSpec;
 use crate::wire::schema::metadata::mirroring::MirroringStatusResponse;
@@ -235,8 +235,12 @@ fn partition(key: &PartitionKey, view: &PartitionView, version: i16) -> Metadata
     };
     let numbers = view.numbers;
     let leader = ReplicaStatus::new(view.leader, numbers.high_watermark, numbers.log_end);
-    let mut status = PartitionStatus::new2(leader, Vec::new(), numbers.size, resolution, numbers.base_offset);
-    status.lsr = u32::from(view.resolution.serves());
+    let follower =
+        |(spu, numbers): &(i32, Numbers)| ReplicaStatus::new(*spu, numbers.high_watermark, numbers.log_end);
+    let followers = view.followers.iter().map(follower).collect();
+    let mut status = PartitionStatus::new2(leader, followers, numbers.size, resolution, numbers.base_offset);
+    let n_in_sync = u32::try_from(view.n_in_sync).unwrap_or(u32::MAX);
+    status.lsr = if view.resolution.serves() { n_in_sync } else { 0 };
     Metadata { name: key.to_string(), spec: wire, status }
 }
 

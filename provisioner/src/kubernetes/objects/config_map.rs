@@ -6,8 +6,8 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::sizes;
 use super::{Shape, Site, metadata};
+use super::{services, sizes};
 use crate::kubernetes::names;
 
 /// Its name.
@@ -50,6 +50,8 @@ struct Sc {
 struct Spu {
     public: Vec<String>,
     link: String,
+    peer: String,
+    peer_address: String,
     probe: String,
 }
 
@@ -76,9 +78,13 @@ pub fn sc_file(shape: &Shape) -> (&'static str, String) {
 
 /// The SPUs' file: name and text.
 pub fn spu_file(shape: &Shape) -> (&'static str, String) {
+    let namespace = names::namespace(shape.cluster);
     let spu = Spu {
         public: vec![behind_proxy(names::SPU_PUBLIC)],
-        link: format!("tcp:sc.{}.svc:{}", names::namespace(shape.cluster), names::SC_LINK),
+        link: format!("tcp:sc.{namespace}.svc:{}", names::SC_LINK),
+        peer: listen(names::SPU_LINK),
+        // The server puts its own name in.
+        peer_address: format!("tcp:{{name}}.{}.{namespace}.svc:{}", services::SERVERS, names::SPU_LINK),
         probe: listen(names::PROBE),
     };
     ("spu.toml", text(shape, sizes::of(shape.plan).spu, None, Some(spu)))

@@ -101,7 +101,7 @@ impl World {
         let stop = CancellationToken::new();
         let name = format!("main-{n}");
         let (link, dialling) =
-            SpuLink::new(name, Dialler::Unix(self.link_socket()), held, None, stop.clone());
+            SpuLink::new(name, Dialler::Unix(self.link_socket()), None, held, None, stop.clone());
         let mut registered = link.registered();
         tokio::spawn(dialling);
         timeout(DEADLINE, registered.wait_for(Option::is_some)).await.expect("registered in time").unwrap();

@@ -1,0 +1,71 @@
+use std::collections::BTreeSet;
+
+use uuid::Uuid;
+
+use super::*;
+use crate::link::PartitionKey;
+
+/// A copy on SPUs 1 to 3 as one of them kept it.
+fn held(epoch: u32, leader: i32, in_sync: &[i32]) -> Assignment {
+    Assignment {
+        key: PartitionKey { topic: "orders".into(), partition: 0 },
+        topic_id: Uuid::from_u128(7),
+        epoch,
+        leader,
+        replicas: vec![1, 2, 3],
+        in_sync: InSync { version: epoch, spus: in_sync.iter().copied().collect() },
+        placed_by_client: false,
+        options: Default::default(),
+    }
+}
+
+fn adopted(words: &[Assignment]) -> Metadata {
+    words.iter().fold(Metadata::default(), |metadata, held| {
+        adopt(&metadata, std::slice::from_ref(held)).unwrap_or(metadata)
+    })
+}
+
+#[test]
+fn the_latest_epoch_that_any_spu_was_told_of_counts_whoever_comes_first() {
+    let (early, late) = (held(3, 1, &[1, 2, 3]), held(5, 2, &[2, 3]));
+    for words in [[early.clone(), late.clone()], [late, early]] {
+        let metadata = adopted(&words);
+        let placed = &metadata.topics["orders"].partitions[&0];
+        assert_eq!((placed.epoch, placed.leader), (6, 2), "{words:?}");
+        assert_eq!(placed.in_sync.spus, BTreeSet::from([2, 3]));
+    }
+    // The epoch given to what came first must not hide that another was later.
+    let close = [held(3, 1, &[1, 2, 3]), held(4, 2, &[2, 3])];
+    let metadata = adopted(&close);
+    assert_eq!(metadata.topics["orders"].partitions[&0].leader, 2);
+}
+
+#[test]
+fn what_the_metadata_knows_better_stays() {
+    let metadata = adopted(&[held(5, 2, &[2, 3])]);
+    let known = assignment_of(&metadata);
+    for word in [held(3, 1, &[1, 2, 3]), held(5, 2, &[2, 3]), known] {
+        assert_eq!(adopt(&metadata, std::slice::from_ref(&word)), None, "{word:?}");
+    }
+}
+
+fn assignment_of(metadata: &Metadata) -> Assignment {
+    crate::link::assignments(1, metadata).into_values().next().unwrap()
+}
+
+#[test]
+fn as_many_copies_must_be_heard_as_an_acknowledgement_takes() {
+    let metadata = adopted(&[held(5, 2, &[2, 3])]);
+    for (came, enough) in [
+        (&[][..], false),
+        (&[1], false),
+        (&[1, 2], true),
+        (&[3, 1], true),
+        (&[1, 2, 3], true),
+        (&[1, 9], false),
+    ] {
+        assert_eq!(heard_enough(&metadata, &came.iter().copied().collect()), enough, "{came:?}");
+    }
+    let alone = Assignment { replicas: vec![1], in_sync: InSync::default(), ..held(5, 1, &[]) };
+    assert!(heard_enough(&adopted(&[alone]), &BTreeSet::from([2])));
+}

@@ -1,0 +1,177 @@
+//! Who leads, and which copies count.
+//!
+//! Only a copy that is in sync may lead: it has every committed record. Fewer in sync than commit anything are no
+//! use, so none of the last ones is taken out, however long it is away: it has everything and may be the only one
+//! left that does. The set changes here and nowhere else, each
+//! change on the ground of the set before it, so that a leader and the SC never both believe in their own.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use cluster_settings::Durability;
+use uuid::Uuid;
+
+use super::World;
+use crate::link::PartitionKey;
+use crate::sc::metadata::{InSync, Metadata, Placement};
+
+/// A leader asks for another set of copies in sync.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct InSyncAsked {
+    /// The partition.
+    pub key: PartitionKey,
+    /// Its incarnation.
+    pub topic_id: Uuid,
+    /// Epoch in which the asker leads.
+    pub epoch: u32,
+    /// The set as it should be, and the version of the one that it replaces.
+    pub wanted: InSync,
+}
+
+/// Why it stays as it is. The asker learns what is in force with its next assignment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InSyncRefused {
+    /// No such partition, or another incarnation.
+    #[error("there is no such partition")]
+    Unknown,
+    /// The asker does not lead it in that epoch.
+    #[error("the asker does not lead the partition")]
+    NotLeader,
+    /// Another set is in force than the asker knew.
+    #[error("another set is in force by now")]
+    Outdated,
+    /// The leader must be in it, enough to commit, and nobody who has no copy or comes in while away.
+    #[error("the set cannot be")]
+    Impossible,
+}
+
+/// Puts a set in force that a leader asked for.
+pub fn change_in_sync(
+    metadata: &Metadata,
+    world: &World,
+    asker: i32,
+    asked: &InSyncAsked,
+) -> Result<Metadata, InSyncRefused> {
+    let topic = metadata.topics.get(&asked.key.topic).filter(|topic| topic.id == asked.topic_id);
+    let placed = topic.and_then(|topic| topic.partitions.get(&asked.key.partition));
+    let placed = placed.ok_or(InSyncRefused::Unknown)?;
+    if (placed.leader, placed.epoch) != (asker, asked.epoch) {
+        return Err(InSyncRefused::NotLeader);
+    }
+    if placed.in_sync.version != asked.wanted.version {
+        return Err(InSyncRefused::Outdated);
+    }
+    let comes = |spu: &i32| placed.in_sync.spus.contains(spu) || !world.gone.contains(spu);
+    let wanted = &asked.wanted.spus;
+    let enough = wanted.len() >= Placement::least_in_sync(placed.replicas.len());
+    let possible = wanted.contains(&asker)
+        && (enough || wanted.is_superset(&placed.in_sync.spus))
+        && wanted.iter().all(|spu| placed.replicas.contains(spu) && comes(spu));
+    if !possible {
+        return Err(InSyncRefused::Impossible);
+    }
+    let in_sync = InSync { version: placed.in_sync.version + 1, spus: wanted.clone() };
+    Ok(with_placement(metadata, &asked.key, Placement { in_sync, ..placed.clone() }))
+}
+
+/// Gives every partition whose leader is away another one that is in sync and there, in a new epoch, and takes
+/// SPUs that are away out of the sets as long as enough are left; `None` if nothing changes. Where nobody in sync is there, the partition
+/// waits for its leader.
+pub fn elect(metadata: &Metadata, world: &World) -> Option<Metadata> {
+    let mut next: Option<Metadata> = None;
+    for (name, topic) in &metadata.topics {
+        for (index, placed) in &topic.partitions {
+            if let Some(settled) = settled(placed, world) {
+                let key = PartitionKey { topic: name.clone(), partition: *index };
+                next = Some(with_placement(next.as_ref().unwrap_or(metadata), &key, settled));
+            }
+        }
+    }
+    // However many partitions changed, it is one change.
+    next.map(|next| Metadata { revision: metadata.revision + 1, ..next })
+}
+
+/// An SPU whose process has just begun.
+#[derive(Debug)]
+pub struct CameAnew<'a> {
+    /// Which.
+    pub spu: i32,
+    /// The partitions that it found on its disk, by incarnation and number.
+    pub holds: &'a BTreeSet<(Uuid, u32)>,
+    /// Whether what it acknowledged as stored was on its disk.
+    pub durability: Durability,
+}
+
+/// What it led it leads in a new epoch, if at all, since others may have of the old one what it lost. Where its copy
+/// may lack committed records (its disk is another one, or they were in memory only) it is in sync no more, unless
+/// nobody else is; `None` if nothing changes.
+pub fn came_anew(metadata: &Metadata, world: &World, came: &CameAnew<'_>) -> Option<Metadata> {
+    let mut next: Option<Metadata> = None;
+    for (name, topic) in &metadata.topics {
+        for (index, placed) in topic.partitions.iter().filter(|(_, placed)| placed.replicas.len() > 1) {
+            let holds = came.holds.contains(&(topic.id, *index));
+            if let Some(anew) = led_anew(placed, world, came, holds) {
+                let key = PartitionKey { topic: name.clone(), partition: *index };
+                next = Some(with_placement(next.as_ref().unwrap_or(metadata), &key, anew));
+            }
+        }
+    }
+    next.map(|next| Metadata { revision: metadata.revision + 1, ..next })
+}
+
+fn led_anew(placed: &Placement, world: &World, came: &CameAnew<'_>, holds: bool) -> Option<Placement> {
+    let leads = placed.leader == came.spu;
+    let mut others = placed.in_sync.spus.clone();
+    let was_in_sync = others.remove(&came.spu);
+    let online = placed.replicas.iter().find(|spu| others.contains(spu) && world.online(**spu));
+    // With nothing on its disk it has nothing, whoever else is there; what was in memory it may have after all.
+    let stands_back = was_in_sync
+        && match (holds, came.durability) {
+            (true, Durability::Disk) => false,
+            (true, Durability::Memory) => online.is_some(),
+            (false, _) => !others.is_empty(),
+        };
+    if !leads && !stands_back {
+        return None;
+    }
+    let mut anew = Placement { epoch: placed.epoch + u32::from(leads), ..placed.clone() };
+    if stands_back {
+        let next = online.or_else(|| placed.replicas.iter().find(|spu| others.contains(spu)));
+        anew.leader = if leads { *next? } else { placed.leader };
+        anew.in_sync = InSync { version: placed.in_sync.version + 1, spus: others };
+    }
+    Some(anew)
+}
+
+fn settled(placed: &Placement, world: &World) -> Option<Placement> {
+    let here: BTreeSet<i32> =
+        placed.in_sync.spus.iter().copied().filter(|spu| !world.gone.contains(spu)).collect();
+    let leads_on = !world.gone.contains(&placed.leader);
+    let enough = here.len() >= Placement::least_in_sync(placed.replicas.len());
+    let shrinks = enough && here != placed.in_sync.spus;
+    if leads_on && !shrinks {
+        return None;
+    }
+    let leader = match leads_on {
+        true => placed.leader,
+        false => *placed.replicas.iter().find(|spu| here.contains(spu) && world.online(**spu))?,
+    };
+    let epoch = placed.epoch + u32::from(!leads_on);
+    let in_sync = match shrinks {
+        true => InSync { version: placed.in_sync.version + 1, spus: here },
+        false => placed.in_sync.clone(),
+    };
+    Some(Placement { epoch, leader, replicas: placed.replicas.clone(), in_sync })
+}
+
+fn with_placement(metadata: &Metadata, key: &PartitionKey, placed: Placement) -> Metadata {
+    let mut next = metadata.clone();
+    next.revision += 1;
+    if let Some(topic) = next.topics.get_mut(&key.topic) {
+        Arc::make_mut(topic).partitions.insert(key.partition, placed);
+    }
+    next
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,142 @@
+//! The leader's side of its copies: keeps the high-water mark, and asks the SC when another set is in sync.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use cluster_storage::Partition;
+use tokio::time::{Instant, interval};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use uuid::Uuid;
+
+use super::leading::{Ends, Leading};
+use crate::link::{Assignment, PartitionKey, SpuLink};
+use crate::sc::decide::InSyncAsked;
+use crate::spu::{Replica, changed};
+
+/// How often it looks who lags.
+const PERIOD: Duration = Duration::from_millis(500);
+
+/// One partition that this SPU leads and others follow, in one epoch.
+#[derive(Debug)]
+pub(in crate::spu) struct Lead {
+    pub(super) key: PartitionKey,
+    pub(super) topic_id: Uuid,
+    pub(super) epoch: u32,
+    pub(super) log: Partition,
+    leading: Mutex<Leading>,
+    link: SpuLink,
+    begin: Instant,
+    over: CancellationToken,
+}
+
+impl Lead {
+    /// Ends when this SPU does not lead the partition any more, or leads it in another epoch.
+    pub(in crate::spu) fn over(&self) -> CancellationToken {
+        self.over.clone()
+    }
+
+    /// Returns when it is known how far the leader before had committed: what was there when this one began is.
+    pub(in crate::spu) async fn mark_is_known(&self) {
+        let begin = self.leading.lock().unwrap_or_else(PoisonError::into_inner).epoch_start();
+        let mut hw = self.log.watch_hw();
+        while *hw.borrow_and_update() < begin {
+            changed(&mut hw).await;
+        }
+    }
+
+    /// Says what happened, and does what follows from it.
+    pub(super) fn tell(&self, news: impl FnOnce(&mut Leading, u64)) {
+        let now_ms = u64::try_from(self.begin.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let (committed, asked) = {
+            let mut leading = self.leading.lock().unwrap_or_else(PoisonError::into_inner);
+            leading.moved(ends(&self.log), now_ms);
+            news(&mut leading, now_ms);
+            (leading.committed(), leading.ask(now_ms))
+        };
+        self.log.commit(committed);
+        if let Some(wanted) = asked {
+            let (key, topic_id, epoch) = (self.key.clone(), self.topic_id, self.epoch);
+            self.link.ask_in_sync(InSyncAsked { key, topic_id, epoch, wanted });
+        }
+    }
+
+    async fn keep_up(self: Arc<Self>) {
+        let (mut leo, mut durable) = (self.log.watch_leo(), self.log.watch_durable());
+        let mut ticks = interval(PERIOD);
+        loop {
+            tokio::select! {
+                () = self.over.cancelled() => return,
+                () = changed(&mut leo) => {}
+                () = changed(&mut durable) => {}
+                _ = ticks.tick() => {}
+            }
+            self.tell(|_, _| {});
+        }
+    }
+}
+
+fn ends(log: &Partition) -> Ends {
+    // Before the log's end, so that it is never beyond it.
+    let durable = *log.watch_durable().borrow();
+    let offsets = log.offsets();
+    Ends { leo: offsets.leo, durable, hw: offsets.hw }
+}
+
+/// All that this SPU leads and others follow.
+#[derive(Debug, Default)]
+pub(in crate::spu) struct Leads {
+    by_key: Mutex<HashMap<PartitionKey, (Arc<Lead>, DropGuard)>>,
+}
+
+impl Leads {
+    /// The lead of this partition.
+    pub(in crate::spu) fn get(&self, key: &PartitionKey) -> Option<Arc<Lead>> {
+        self.lock().get(key).map(|(lead, _)| Arc::clone(lead))
+    }
+
+    /// Makes them what the replicas say: new ones begin, others end, and those that go on hear which copies are in
+    /// sync.
+    pub(in crate::spu) fn follow(&self, own: i32, replicas: &[Arc<Replica>], link: &SpuLink) {
+        let mut next = HashMap::new();
+        let mut known = self.lock();
+        for replica in replicas.iter().filter(|replica| replica.leads && replica.has_copies()) {
+            let (Ok(log), assignment) = (&replica.log, &replica.assignment) else { continue };
+            let same = known
+                .remove(&assignment.key)
+                .filter(|(lead, _)| lead.is_of(assignment) && lead.log.is_same(log));
+            let lead = same.unwrap_or_else(|| begin(own, assignment, log.clone(), link.clone()));
+            lead.0.tell(|leading, _| leading.told(assignment.in_sync.clone()));
+            next.insert(assignment.key.clone(), lead);
+        }
+        *known = next;
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<PartitionKey, (Arc<Lead>, DropGuard)>> {
+        self.by_key.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Lead {
+    /// Whether it is the lead of this assignment.
+    pub(in crate::spu) fn is_of(&self, assignment: &Assignment) -> bool {
+        (self.topic_id, self.epoch) == (assignment.topic_id, assignment.epoch)
+    }
+}
+
+fn begin(own: i32, assignment: &Assignment, log: Partition, link: SpuLink) -> (Arc<Lead>, DropGuard) {
+    let over = CancellationToken::new();
+    let leading = Leading::new(own, &assignment.replicas, assignment.in_sync.clone(), ends(&log), 0);
+    let lead = Arc::new(Lead {
+        key: assignment.key.clone(),
+        topic_id: assignment.topic_id,
+        epoch: assignment.epoch,
+        log,
+        leading: Mutex::new(leading),
+        link,
+        begin: Instant::now(),
+        over: over.clone(),
+    });
+    tokio::spawn(Arc::clone(&lead).keep_up());
+    (lead, over.drop_guard())
+}

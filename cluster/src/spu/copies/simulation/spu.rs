@@ -1,0 +1,129 @@
+//! One SPU: a log of which an end may be unsynced, what the SC told it, and whom it leads or follows.
+
+use crate::link::Assignment;
+use crate::spu::copies::leading::{Ends, Leading};
+
+/// One record, told apart by its number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Record {
+    pub(super) epoch: i32,
+    pub(super) number: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Spu {
+    pub(super) id: i32,
+    pub(super) alive: bool,
+    pub(super) paused: bool,
+    pub(super) log: Vec<Record>,
+    /// How many of them survive a crash.
+    pub(super) synced: usize,
+    pub(super) hw: i64,
+    /// Kept on disk before anything is done about it.
+    pub(super) assignment: Option<Assignment>,
+    /// Epoch of what was on disk when the process began.
+    pub(super) started_with: Option<u32>,
+    /// Whether the SC has answered this process: until then it says that it is a new one.
+    pub(super) welcomed: bool,
+    pub(super) lead: Option<Leading>,
+    /// Numbers of the SC's link and of the stream from the leader that are its own now.
+    pub(super) link: Option<u64>,
+    pub(super) feed: Option<u64>,
+}
+
+impl Spu {
+    pub(super) fn new(id: i32) -> Self {
+        Self {
+            id,
+            alive: true,
+            paused: false,
+            log: Vec::new(),
+            synced: 0,
+            hw: 0,
+            assignment: None,
+            started_with: None,
+            welcomed: false,
+            lead: None,
+            link: None,
+            feed: None,
+        }
+    }
+
+    pub(super) fn acts(&self) -> bool {
+        self.alive && !self.paused
+    }
+
+    pub(super) fn ends(&self) -> Ends {
+        Ends { leo: self.leo(), durable: offset(self.synced), hw: self.hw }
+    }
+
+    pub(super) fn leo(&self) -> i64 {
+        offset(self.log.len())
+    }
+
+    pub(super) fn epoch(&self) -> Option<u32> {
+        self.assignment.as_ref().map(|assignment| assignment.epoch)
+    }
+
+    pub(super) fn epoch_before(&self, position: i64) -> Option<i32> {
+        let before = usize::try_from(position).ok()?.checked_sub(1)?;
+        self.log.get(before).map(|record| record.epoch)
+    }
+
+    pub(super) fn end_of_epoch(&self, epoch: i32) -> Option<(i32, i64)> {
+        let last = self.log.iter().rposition(|record| record.epoch <= epoch)?;
+        Some((self.log[last].epoch, offset(last + 1)))
+    }
+
+    /// Dies; what was not synced may be there afterwards or not, but never with a hole.
+    pub(super) fn crash(&mut self, kept_of_the_rest: usize) {
+        let kept = (self.synced + kept_of_the_rest).min(self.log.len());
+        self.log.truncate(kept);
+        (self.alive, self.paused) = (false, false);
+        (self.lead, self.link, self.feed) = (None, None, None);
+        // Written down now and then, never ahead.
+        self.hw = self.hw.min(offset(kept)) / 2;
+    }
+
+    /// Another disk is in its place, with nothing on it.
+    pub(super) fn lose_disk(&mut self) {
+        self.log.clear();
+        (self.synced, self.hw, self.assignment) = (0, 0, None);
+    }
+
+    pub(super) fn start(&mut self) {
+        self.alive = true;
+        self.synced = self.log.len();
+        self.started_with = self.epoch();
+        self.welcomed = false;
+    }
+
+    /// Takes the SC's word. An older one than it has is of a former link.
+    pub(super) fn take(&mut self, word: Assignment, now_ms: u64) {
+        self.welcomed = true;
+        if self
+            .assignment
+            .as_ref()
+            .is_some_and(|known| (word.epoch, word.in_sync.version) < (known.epoch, known.in_sync.version))
+        {
+            return;
+        }
+        let new_epoch = self.epoch() != Some(word.epoch);
+        if new_epoch {
+            (self.lead, self.feed) = (None, None);
+        }
+        let may_lead = word.leader == self.id && self.started_with.is_none_or(|epoch| epoch < word.epoch);
+        if may_lead && self.lead.is_none() {
+            let ends = self.ends();
+            self.lead = Some(Leading::new(self.id, &word.replicas, word.in_sync.clone(), ends, now_ms));
+        }
+        if let Some(lead) = &mut self.lead {
+            lead.told(word.in_sync.clone());
+        }
+        self.assignment = Some(word);
+    }
+}
+
+pub(super) fn offset(at: usize) -> i64 {
+    i64::try_from(at).unwrap()
+}

@@ -1,0 +1,194 @@
+//! What other SPUs are asked for on behalf of this one's clients, and what this one answers them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use cluster_storage::{Isolation, ReadError};
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, StreamExt, stream};
+use tokio::time::{Instant, timeout};
+
+use super::compressed::Allowance;
+use super::produce::Outcome;
+use super::route::Route;
+use super::{Spu, changed, stream::unreadable};
+use crate::link::PartitionKey;
+use crate::peer::{Answer, Answers, Ask, Parcel, Parcels, PeerError, Refused, Reply, encode};
+use crate::wire::schema::{error_bytes, error_of};
+use crate::wire::{Acks, ErrorCode, ProduceEntry};
+
+/// How long a leader may take to say where a partition begins and ends.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a new leader may take to learn how far its predecessor had committed.
+const MARK_PATIENCE: Duration = Duration::from_secs(5);
+
+/// What one partition's leader said.
+pub(super) struct Bounds {
+    pub(super) log_start: i64,
+    pub(super) hw: i64,
+}
+
+impl Spu {
+    /// Has a producer's batches stored by the SPU that leads the partition. `None` if it surely did nothing, so that
+    /// another may be asked.
+    pub(super) async fn produce_there(
+        &self,
+        spu: i32,
+        key: &PartitionKey,
+        records: &Bytes,
+        patience: Duration,
+    ) -> Option<Outcome> {
+        let patience_ms = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
+        let ask = Ask::Produce { key: key.clone(), patience_ms };
+        let code = match self.peers.call::<Answer>(spu, &ask, records.clone()).await {
+            Ok(Parcel { head: Answer::Stored { base_offset, log_start }, .. }) => {
+                return Some(Ok(super::produce::Stored { base_offset, log_start }));
+            }
+            Ok(Parcel { head: Answer::Refused(Refused::NotLeader), .. })
+            | Err(PeerError::Unreachable { .. }) => return None,
+            Ok(Parcel { head: Answer::Refused(Refused::Code(code)), .. }) => error_of(&code),
+            // It may have stored them, so they must not be sent again unasked.
+            Ok(_) | Err(PeerError::Parcel(_)) => ErrorCode::NotLeaderForPartition,
+        };
+        Some(Err(code))
+    }
+
+    /// Where a partition begins and ends, as its leader says.
+    pub(super) async fn bounds(&self, key: &PartitionKey, unknown: ErrorCode) -> Result<Bounds, ErrorCode> {
+        let deadline = Instant::now() + super::route::HELD;
+        loop {
+            match self.route(key, unknown.clone())? {
+                Route::Here(replica, log) => {
+                    if let Some(lead) = self.leads.get(key).filter(|_| replica.has_copies()) {
+                        // Late is no error: what is known to be committed is told.
+                        let _ = timeout(MARK_PATIENCE, lead.mark_is_known()).await;
+                    }
+                    let offsets = log.offsets();
+                    return Ok(Bounds { log_start: offsets.log_start, hw: offsets.hw });
+                }
+                Route::There(spu) => {
+                    let ask = Ask::Offsets { key: key.clone() };
+                    let answer = timeout(PATIENCE, self.peers.call::<Answer>(spu, &ask, Bytes::new())).await;
+                    match answer {
+                        Ok(Ok(Parcel { head: Answer::Offsets { log_start, hw }, .. })) => {
+                            return Ok(Bounds { log_start, hw });
+                        }
+                        Ok(Ok(Parcel { head: Answer::Refused(Refused::Code(code)), .. })) => {
+                            return Err(error_of(&code));
+                        }
+                        _ => {}
+                    }
+                }
+                Route::Soon => {}
+            }
+            self.rerouted(deadline).await?;
+        }
+    }
+
+    async fn produced(&self, key: PartitionKey, patience: Duration, records: Bytes) -> Answer {
+        let Ok(Route::Here(replica, log)) = self.route(&key, ErrorCode::None) else {
+            return Answer::Refused(Refused::NotLeader);
+        };
+        let entry = ProduceEntry { partition: key.partition, records };
+        let queued = self.queue_here(replica, log, entry, &mut Allowance::default()).await;
+        let outcome = match queued {
+            Ok(queued) => self.finish(queued, Acks::Committed, patience, Instant::now() + patience).await,
+            Err(error) => Err(error),
+        };
+        match outcome {
+            Ok(stored) => Answer::Stored { base_offset: stored.base_offset, log_start: stored.log_start },
+            Err(error) => refused(&error),
+        }
+    }
+
+    async fn read_for(&self, ask: ReadAsk) -> (Answer, Bytes) {
+        let Ok(Route::Here(_, log)) = self.route(&ask.key, ErrorCode::None) else {
+            return (Answer::Refused(Refused::NotLeader), Bytes::new());
+        };
+        let over = self.leads.get(&ask.key).map(|lead| lead.over());
+        let (isolation, mut end) = match ask.committed {
+            true => (Isolation::Committed, log.watch_hw()),
+            false => (Isolation::Uncommitted, log.watch_leo()),
+        };
+        let some = async {
+            while *end.borrow_and_update() == ask.from {
+                changed(&mut end).await;
+            }
+        };
+        let gone = async {
+            match &over {
+                Some(over) => over.cancelled().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            // Nothing in time is an answer, too.
+            _ = timeout(ask.patience, some) => {}
+            () = gone => return (Answer::Refused(Refused::NotLeader), Bytes::new()),
+        }
+        match log.read(ask.from, ask.max_bytes, isolation).await {
+            Ok(slice) => {
+                let (next_offset, offsets) = (slice.next_offset, slice.offsets);
+                let (log_start, hw, leo) = (offsets.log_start, offsets.hw, offsets.leo);
+                (Answer::Slice { next_offset, log_start, hw, leo }, slice.bytes)
+            }
+            Err(ReadError::Closed) => (Answer::Refused(Refused::NotLeader), Bytes::new()),
+            Err(error) => (refused(&unreadable(error, ask.from, &log.state())), Bytes::new()),
+        }
+    }
+}
+
+/// What another SPU wants to read.
+struct ReadAsk {
+    key: PartitionKey,
+    from: i64,
+    max_bytes: usize,
+    committed: bool,
+    patience: Duration,
+}
+
+fn refused(error: &ErrorCode) -> Answer {
+    Answer::Refused(Refused::Code(error_bytes(error)))
+}
+
+impl Answers for Spu {
+    fn answer(self: Arc<Self>, ask: Parcel<Ask>, behind: Parcels) -> BoxFuture<'static, Reply> {
+        async move {
+            let (answer, payload) = match ask.head {
+                Ask::Follow(follow) => return self.feed(follow, behind),
+                Ask::Produce { key, patience_ms } => {
+                    let patience = Duration::from_millis(patience_ms);
+                    (self.produced(key, patience, ask.payload).await, Bytes::new())
+                }
+                Ask::Read { key, from, max_bytes, committed, patience_ms } => {
+                    let patience = Duration::from_millis(patience_ms);
+                    self.read_for(ReadAsk { key, from, max_bytes, committed, patience }).await
+                }
+                Ask::Offsets { key } => {
+                    let here = matches!(self.route(&key, ErrorCode::None), Ok(Route::Here(..)));
+                    let answer = match here {
+                        true => self.bounds(&key, ErrorCode::PartitionNotLeader).await,
+                        false => return only(&Answer::Refused(Refused::NotLeader), Bytes::new()),
+                    };
+                    let answer = match answer {
+                        Ok(Bounds { log_start, hw }) => Answer::Offsets { log_start, hw },
+                        Err(error) => refused(&error),
+                    };
+                    (answer, Bytes::new())
+                }
+            };
+            only(&answer, payload)
+        }
+        .boxed()
+    }
+}
+
+fn only(answer: &Answer, payload: Bytes) -> Reply {
+    // An answer that cannot be encoded is none, which the asker takes for a break.
+    let head = encode(answer, payload.len()).ok();
+    stream::iter(head.into_iter().flat_map(move |head| [head, payload.clone()]))
+        .filter(|part| std::future::ready(!part.is_empty()))
+        .boxed()
+}

@@ -1,0 +1,52 @@
+//! Who serves a partition: this SPU, or the one that leads it. A client may ask any SPU, since the published ones
+//! go on calling the address that they learnt first.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cluster_storage::Partition;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::{Replica, Spu, changed};
+use crate::link::PartitionKey;
+use crate::wire::ErrorCode;
+
+/// How long a request that nobody serves now is held, while another leader is elected. Clients wait a minute.
+pub(super) const HELD: Duration = Duration::from_secs(20);
+
+/// A leader that is known and does not serve yet is asked again after this long.
+const AGAIN: Duration = Duration::from_millis(20);
+
+/// Who serves a partition now.
+pub(super) enum Route {
+    /// This SPU.
+    Here(Arc<Replica>, Partition),
+    /// The SPU of this id.
+    There(i32),
+    /// Nobody yet: its leader, this SPU, is just beginning to.
+    Soon,
+}
+
+impl Spu {
+    /// Who serves it now; the code given for a partition that does not exist, as far as is known here.
+    pub(super) fn route(&self, key: &PartitionKey, unknown: ErrorCode) -> Result<Route, ErrorCode> {
+        let own = self.replicas.get(&key.topic, key.partition);
+        if let Some(replica) = own.filter(|replica| replica.leads) {
+            let log = replica.log.clone().map_err(|_| ErrorCode::StorageError)?;
+            return Ok(Route::Here(replica, log));
+        }
+        let leader = self.link.view().borrow().leaders.get(key).copied().ok_or(unknown)?;
+        Ok(if Some(leader.spu) == self.id() { Route::Soon } else { Route::There(leader.spu) })
+    }
+
+    /// Returns when something may have changed about who serves what; an error when it is too late.
+    pub(super) async fn rerouted(&self, deadline: Instant) -> Result<(), ErrorCode> {
+        let mut view = self.link.view();
+        view.mark_unchanged();
+        tokio::select! {
+            () = changed(&mut view) => Ok(()),
+            () = sleep(AGAIN) => Ok(()),
+            () = sleep_until(deadline) => Err(ErrorCode::NotLeaderForPartition),
+        }
+    }
+}
