@@ -34,6 +34,8 @@ pub struct Routes {
 struct Leader {
     spu: i32,
     online: bool,
+    /// High-water mark as the SC heard it last.
+    end: i64,
 }
 
 #[derive(Debug)]
@@ -66,6 +68,7 @@ impl Routes {
             let leader = Leader {
                 spu: partition.spec.leader,
                 online: partition.status.resolution == PartitionResolution::Online,
+                end: partition.status.leader.hw,
             };
             (name == topic).then_some((number.parse().ok()?, leader))
         });
@@ -88,6 +91,11 @@ impl Routes {
     /// Partitions that take records now.
     pub fn online(&self) -> Vec<u32> {
         self.leaders.iter().filter(|(_, leader)| leader.online).map(|(number, _)| *number).collect()
+    }
+
+    /// Where each partition ended at least, when this was asked.
+    pub fn ends(&self) -> BTreeMap<u32, i64> {
+        self.leaders.iter().map(|(number, leader)| (*number, leader.end.max(0))).collect()
     }
 
     /// The SPU that takes a partition's records, if the SC named one that exists.

@@ -17,8 +17,9 @@ use tokio::sync::mpsc::Receiver;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::batch::Packed;
+use super::stored::{Stored, stored};
 use super::verdict::{Refusal, judge};
-use super::window::{Carried, Window};
+use super::window::{Acknowledged, Carried, Window};
 use crate::failure::Failure;
 use crate::output::progress::warn;
 use crate::streams::routes::Routes;
@@ -66,6 +67,8 @@ pub struct Delivery<'a> {
     routes: Routes,
     lanes: BTreeMap<i32, Lane>,
     window: Window,
+    /// Behind the last batch that is known to be stored, by partition.
+    behind: BTreeMap<u32, i64>,
     tally: Tally,
     trouble: Option<Trouble>,
     /// Troubles since the last acknowledgement: each makes the next pause longer.
@@ -107,6 +110,7 @@ impl<'a> Delivery<'a> {
         Self {
             config,
             terms,
+            behind: routes.ends(),
             routes,
             lanes: BTreeMap::new(),
             window: Window::default(),
@@ -276,12 +280,8 @@ impl<'a> Delivery<'a> {
         let fates = judge(&sent.carried, &answer);
         for fate in &fates {
             let done = self.window.acknowledge(fate.partition, fate.stored);
-            if done.records > 0 {
-                self.tally.records += done.records;
-                self.tally.bytes += done.bytes;
-                self.last_progress = Instant::now();
-                self.setbacks = 0;
-            }
+            self.behind.extend(fate.last_base.map(|base| (fate.partition, base + i64::from(done.last))));
+            self.count(done);
         }
         for fate in fates {
             match fate.refusal {
@@ -295,6 +295,15 @@ impl<'a> Delivery<'a> {
             }
         }
         Ok(())
+    }
+
+    fn count(&mut self, done: Acknowledged) {
+        if done.records > 0 {
+            self.tally.records += done.records;
+            self.tally.bytes += done.bytes;
+            self.last_progress = Instant::now();
+            self.setbacks = 0;
+        }
     }
 
     /// Gives up a connection: what was on its way there waits to be sent again.
@@ -327,7 +336,11 @@ impl<'a> Delivery<'a> {
                     return Ok(());
                 }
                 self.routes = routes;
-                match self.reach(&waiting).await {
+                let reached = match self.reach(&waiting).await {
+                    None => self.resolve_doubts().await,
+                    trouble => trouble,
+                };
+                match reached {
                     Some(trouble) => self.note_trouble(trouble),
                     None => self.trouble = None,
                 }
@@ -348,6 +361,25 @@ impl<'a> Delivery<'a> {
                 Ok(socket) => self.lanes.insert(spu, Lane { socket, sent: VecDeque::new() }),
                 Err(failure) => return Some(failure.to_string()),
             };
+        }
+        None
+    }
+
+    /// Finds out which of the batches whose answers were lost are stored; says what stands in the way.
+    async fn resolve_doubts(&mut self) -> Option<String> {
+        for partition in self.window.in_doubt() {
+            let Some(spu) = self.routes.leader(partition) else { continue };
+            let Some(lane) = self.lanes.get(&spu) else { continue };
+            let from = self.behind.get(&partition).copied().unwrap_or(0);
+            let sent = self.window.doubtful(partition);
+            match stored(&lane.socket, &self.terms.topic, partition, from, &sent).await {
+                Ok(Stored { count, behind }) => {
+                    self.behind.insert(partition, behind);
+                    let done = self.window.resolve(partition, count);
+                    self.count(done);
+                }
+                Err(why) => return Some(why),
+            }
         }
         None
     }

@@ -8,6 +8,7 @@ mod batch;
 mod delivery;
 mod partitioner;
 mod source;
+mod stored;
 mod verdict;
 mod window;
 

@@ -12,6 +12,8 @@ pub struct Fate {
     pub partition: u32,
     /// How many of them, from the first, are stored.
     pub stored: usize,
+    /// Offset of the last of these.
+    pub last_base: Option<i64>,
     /// Why the next one is not.
     pub refusal: Option<Refusal>,
 }
@@ -35,9 +37,10 @@ pub fn judge(carried: &Carried, answer: &ProduceResponse) -> Vec<Fate> {
     let mut entries = answer.responses.iter().flat_map(|topic| &topic.partitions);
     let mut fates = Vec::with_capacity(carried.len());
     for (partition, count) in carried {
-        let mut fate = Fate { partition: *partition, stored: 0, refusal: None };
+        let mut fate = Fate { partition: *partition, stored: 0, last_base: None, refusal: None };
         for _ in 0..*count {
-            let refusal = match entries.next() {
+            let entry = entries.next();
+            let refusal = match entry {
                 Some(entry) if entry.partition_index != *partition => {
                     Some(Refusal::Passing("the SPU answered for another partition".to_owned()))
                 }
@@ -50,7 +53,10 @@ pub fn judge(carried: &Carried, answer: &ProduceResponse) -> Vec<Fate> {
             if fate.refusal.is_none() {
                 match refusal {
                     Some(_) => fate.refusal = refusal,
-                    None => fate.stored += 1,
+                    None => {
+                        fate.stored += 1;
+                        fate.last_base = entry.map(|entry| entry.base_offset);
+                    }
                 }
             }
         }

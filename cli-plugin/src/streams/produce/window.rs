@@ -3,7 +3,7 @@
 //! Each partition has a queue of batches in the order of the input. The first `in_flight` of them are on their way;
 //! acknowledgements take from the front only, so that "acknowledged" is always a prefix. When a connection is lost or
 //! an answer is an error, what was in flight for its partitions goes back to waiting, in place: it is sent again before
-//! anything younger. Nothing is ever lost or sent in another order; after an error a batch may be stored twice.
+//! anything younger, unless it is found to be stored. Nothing is ever lost or sent in another order.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -34,6 +34,8 @@ pub struct Acknowledged {
     pub records: u64,
     /// Bytes of their keys and values.
     pub bytes: u64,
+    /// Records in the youngest of the batches.
+    pub last: u32,
 }
 
 impl Window {
@@ -98,10 +100,37 @@ impl Window {
         for batch in queue.batches.drain(..count.min(queue.in_flight)) {
             done.records += u64::from(batch.records);
             done.bytes += batch.payload as u64;
+            done.last = batch.records;
             self.bytes -= batch.size();
         }
         queue.in_flight -= count.min(queue.in_flight);
         done
+    }
+
+    /// Partitions with batches that were sent and whose answer is lost.
+    pub fn in_doubt(&self) -> Vec<u32> {
+        let in_doubt = self.queues.iter().filter(|(_, queue)| queue.sent_before > 0);
+        in_doubt.map(|(partition, _)| *partition).collect()
+    }
+
+    /// Those batches, in order.
+    pub fn doubtful(&self, partition: u32) -> Vec<&Packed> {
+        let queue = self.queues.get(&partition);
+        queue
+            .map(|queue| queue.batches.iter().skip(queue.in_flight).take(queue.sent_before).collect())
+            .unwrap_or_default()
+    }
+
+    /// The oldest `count` of the batches in doubt are stored; the others surely are not, or will be sent again for
+    /// the sake of the order.
+    pub fn resolve(&mut self, partition: u32, count: usize) -> Acknowledged {
+        let Some(queue) = self.queues.get_mut(&partition).filter(|queue| queue.in_flight == 0) else {
+            return Acknowledged::default();
+        };
+        let count = count.min(queue.sent_before);
+        queue.sent_before -= count;
+        queue.in_flight = count;
+        self.acknowledge(partition, count)
     }
 
     /// What is in flight for a partition has to be sent again.

@@ -106,7 +106,7 @@ fn bytes_come_and_go_with_the_batches_and_rewinding_changes_none() {
     window.rewind(0);
     assert_eq!(window.bytes(), 2 * size);
     take(&mut window, &[0], 9);
-    assert_eq!(window.acknowledge(0, 1), Acknowledged { records: 1, bytes: 1 });
+    assert_eq!(window.acknowledge(0, 1), Acknowledged { records: 1, bytes: 1, last: 1 });
     assert_eq!(window.bytes(), size);
 }
 
