@@ -9,6 +9,7 @@ mod browser; // sign-up to consume in Chromium, with a picture of every page
 mod chaos; // kill -9 of each program under load, and of the machine's one process
 mod chart; // the Kubernetes chart: what it renders, refuses, permits and starts
 mod command_line; // `fluvio` and `fluvio cloud …` as a person types them
+mod copies; // three copies of each partition: SPUs that die, sleep, and all at once
 mod failover; // the database killed, and its standby in its place
 mod isolation; // five tenants, every ordered pair, on every way in
 mod kills; // kill -9 of a cluster at any moment, many times

@@ -103,7 +103,12 @@ pub struct Load {
 impl Load {
     /// Starts to write to a fresh topic.
     pub async fn start(tenant: &Tenant, topic: &str, partitions: u32) -> anyhow::Result<Load> {
-        stream::create_topic(&tenant.admin().await?, topic, partitions).await?;
+        Load::copied(tenant, topic, partitions, 1).await
+    }
+
+    /// The same with so many copies of each partition.
+    pub async fn copied(tenant: &Tenant, topic: &str, partitions: u32, copies: u32) -> anyhow::Result<Load> {
+        stream::create_copied_topic(&tenant.admin().await?, topic, partitions, copies).await?;
         let promises = Arc::new(Mutex::new(Promises::default()));
         let stop = Arc::new(AtomicBool::new(false));
         let writer = Writer {

@@ -23,17 +23,17 @@ pub struct Measured {
     pub acknowledged: Durations,
 }
 
-/// Sends `count` records at `rate` a second to a fresh topic, and deletes the topic afterwards.
+/// Sends `count` records at `rate` a second to a fresh topic of so many copies, and deletes the topic afterwards.
 pub async fn run(
     profile: &FluvioClusterConfig,
-    topic: &str,
+    (topic, copies): (&str, u32),
     rate: u32,
     count: u32,
 ) -> anyhow::Result<Measured> {
     let (writer, reader) =
         (Fluvio::connect_with_config(profile).await?, Fluvio::connect_with_config(profile).await?);
     let admin = writer.admin().await;
-    stream::create_topic(&admin, topic, 1).await?;
+    stream::create_copied_topic(&admin, topic, 1, copies).await?;
     let mut config = TopicProducerConfigBuilder::default();
     config.linger(Duration::ZERO);
     let producer = stream::producer_with(&writer, topic, config).await?;

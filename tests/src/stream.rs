@@ -25,7 +25,17 @@ pub struct Read {
 
 /// Creates a topic and waits for the answer.
 pub async fn create_topic(admin: &FluvioAdmin, name: &str, partitions: u32) -> anyhow::Result<()> {
-    let spec = TopicSpec::new_computed(partitions, 1, None);
+    create_copied_topic(admin, name, partitions, 1).await
+}
+
+/// The same with so many copies of each partition.
+pub async fn create_copied_topic(
+    admin: &FluvioAdmin,
+    name: &str,
+    partitions: u32,
+    copies: u32,
+) -> anyhow::Result<()> {
+    let spec = TopicSpec::new_computed(partitions, copies, None);
     within("the topic is created", STEP_WITHIN, admin.create(name.to_string(), false, spec)).await
 }
 

@@ -2,6 +2,7 @@
 
 mod changes; // SPUs added and removed, pause and resume, deletion that leaves nothing
 mod churn; // many clusters made, changed and deleted, and nothing left of them
+mod copies;
 mod crashes; // the provisioner killed at every call, told of changes wrongly, cut off
 mod drift; // each owned object deleted or edited comes back
 mod faults; // pods killed, kubelet and API server restarted, under load

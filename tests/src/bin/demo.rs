@@ -170,7 +170,7 @@ fn compare(sent: &[Bytes], read: &[u8]) -> anyhow::Result<()> {
 /// One record at a time with the published client, timed from the moment each was due.
 async fn latency(tenant: &Tenant, table: &mut Table) -> anyhow::Result<()> {
     eprintln!("{LATENCY_RATE} records a second, one at a time");
-    let measured = paced::run(&tenant.profile()?, "demo-latency", LATENCY_RATE, LATENCY_RECORDS).await?;
+    let measured = paced::run(&tenant.profile()?, ("demo-latency", 1), LATENCY_RATE, LATENCY_RECORDS).await?;
     let row = |of: &Durations| {
         let at = |quantile| millis(floor::at(of, quantile));
         format!("p50 {}, p90 {}, p99 {}", at(0.5), at(0.9), at(0.99))

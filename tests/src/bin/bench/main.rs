@@ -2,6 +2,7 @@
 //! target and a hard floor. A figure below its hard floor ends the command with an error.
 
 mod click;
+mod copies;
 mod fleet;
 mod idle;
 mod kafka;
@@ -27,6 +28,8 @@ enum Part {
     Latency,
     /// 1 KiB records in large batches, beside Kafka.
     Throughput,
+    /// Three copies of each partition, and leaders that are killed.
+    Copies,
     /// Memory and processor time of an idle cluster.
     Idle,
     /// Click to first record consumed on a real Kubernetes. Only when named.
@@ -58,7 +61,9 @@ impl Options {
     }
 
     fn wants_the_embedded_cloud(&self) -> bool {
-        [Part::Click, Part::Latency, Part::Throughput, Part::Idle].into_iter().any(|part| self.wants(part))
+        [Part::Click, Part::Latency, Part::Throughput, Part::Copies, Part::Idle]
+            .into_iter()
+            .any(|part| self.wants(part))
     }
 }
 
@@ -128,6 +133,9 @@ async fn embedded(options: &Options, report: &mut Report) -> anyhow::Result<()> 
     if options.wants(Part::Throughput) {
         let tenant = Tenant::new(&cloud).await?;
         throughput::measure(&cloud, &tenant, options.runs, report).await?;
+    }
+    if options.wants(Part::Copies) {
+        copies::measure(&cloud, options.runs, report).await?;
     }
     Ok(())
 }

@@ -19,7 +19,7 @@ pub async fn measure(cloud: &Cloud, tenant: &Tenant, runs: usize, report: &mut R
     for run in 0..runs {
         fsync.note(&floor::fsync(cloud.state(), 1_000)?);
         round_trip.note(&floor::round_trip(2_000)?);
-        let measured = paced::run(&profile, &format!("paced-{run}"), RATE, RECORDS).await?;
+        let measured = paced::run(&profile, (&format!("paced-{run}"), 1), RATE, RECORDS).await?;
         consumed.note(&measured.consumed);
         acknowledged.note(&measured.acknowledged);
     }
@@ -40,7 +40,7 @@ pub async fn measure(cloud: &Cloud, tenant: &Tenant, runs: usize, report: &mut R
 
 /// Quantiles of each run, in milliseconds.
 #[derive(Debug, Default)]
-struct Quantiles {
+pub struct Quantiles {
     p50: Vec<f64>,
     p90: Vec<f64>,
     p99: Vec<f64>,
@@ -48,7 +48,7 @@ struct Quantiles {
 }
 
 impl Quantiles {
-    fn note(&mut self, run: &Durations) {
+    pub fn note(&mut self, run: &Durations) {
         let millis = |quantile| at(run, quantile).as_secs_f64() * 1e3;
         self.p50.push(millis(0.5));
         self.p90.push(millis(0.9));
@@ -56,7 +56,7 @@ impl Quantiles {
         self.p9999.push(millis(0.9999));
     }
 
-    fn figure(&self, what: &str) -> Figure {
+    pub fn figure(&self, what: &str) -> Figure {
         Figure::of(what, "ms", Better::Lower, self.p50.clone())
             .beside("p90 (ms)", median(&self.p90))
             .beside("p99 (ms)", median(&self.p99))
