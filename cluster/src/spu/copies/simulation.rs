@@ -20,6 +20,7 @@ fn three_hundred_lives_lose_nothing_committed() {
     let first = std::env::var("FLUVIO_CLOUD_SEED").ok().and_then(|seed| seed.parse().ok());
     let (mut n_committed, mut n_epochs) = (0, 0);
     for seed in first.map_or(0..seeds, |seed| seed..seed + 1) {
+        let _said = SaidIfItFails(seed);
         let mut world = World::new(seed);
         for _ in 0..STEPS {
             world.step();
@@ -30,6 +31,17 @@ fn three_hundred_lives_lose_nothing_committed() {
     }
     println!("{seeds} lives, {n_committed} records committed in {n_epochs} epochs: none lost, no copy apart");
     assert!(n_committed > 0);
+}
+
+/// Whoever sees a life fail can live it again.
+struct SaidIfItFails(u64);
+
+impl Drop for SaidIfItFails {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("this was FLUVIO_CLOUD_SEED={}", self.0);
+        }
+    }
 }
 
 #[test]
