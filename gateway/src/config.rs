@@ -44,6 +44,10 @@ pub struct Config {
     /// Time to connect to a cluster's server and hand it the hello.
     #[serde(default = "default_connect_timeout_ms")]
     pub connect_timeout_ms: u64,
+    /// Time for which a server that is away, and those that may answer for it, are called again before the client is
+    /// refused: a server that is started again is a pause for new connections and no error.
+    #[serde(default = "default_server_away_timeout_ms")]
+    pub server_away_timeout_ms: u64,
     /// Time without a byte in either direction after which a connection is cut; 0 means never, because a
     /// consumer that waits for records is silent for as long as its topic is.
     #[serde(default)]
@@ -106,6 +110,9 @@ fn default_handshake_timeout_ms() -> u64 {
 }
 fn default_connect_timeout_ms() -> u64 {
     2_000
+}
+fn default_server_away_timeout_ms() -> u64 {
+    5_000
 }
 fn default_write_timeout_s() -> u64 {
     600
@@ -230,6 +237,11 @@ impl Config {
     /// Time to reach a cluster's server.
     pub fn connect_timeout(&self) -> Duration {
         Duration::from_millis(self.connect_timeout_ms)
+    }
+
+    /// How long a server that is away is called again.
+    pub fn server_away_timeout(&self) -> Duration {
+        Duration::from_millis(self.server_away_timeout_ms)
     }
 }
 

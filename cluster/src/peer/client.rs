@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::message::Ask;
-use super::parcel::{Parcel, ParcelError, Parcels, encode};
+use super::parcel::{Parcel, ParcelError, Parcels, parts};
 use super::serve::{ALIVE_EVERY, ALIVE_WITHIN, CONNECTION_WINDOW, FRAME_BYTES, STREAM_WINDOW};
 use crate::internal::{Address, Dialler, Identity};
 
@@ -76,8 +76,7 @@ impl Peers {
         behind: impl futures_util::Stream<Item = Bytes> + Send + 'static,
     ) -> Result<Replies, PeerError> {
         let mut connection = self.connection(spu).await?;
-        let head = encode(ask, payload.len())?;
-        let first = futures_util::stream::iter([head, payload].into_iter().filter(|part| !part.is_empty()));
+        let first = futures_util::stream::iter(parts(ask, payload)?);
         let body = first.chain(behind).map(|bytes| Ok(Frame::data(bytes))).boxed();
         let request = Request::builder().method(Method::POST).uri("http://spu/").body(StreamBody::new(body));
         let request = request.map_err(|error| unreachable(spu, &error))?;

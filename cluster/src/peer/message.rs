@@ -28,18 +28,7 @@ pub enum Ask {
         patience_ms: u64,
     },
     /// Batches from an offset on, once there are some; answered by one [`Answer::Slice`].
-    Read {
-        /// Where.
-        key: PartitionKey,
-        /// From.
-        from: i64,
-        /// Bytes of batches, at least one batch.
-        max_bytes: usize,
-        /// Committed records only.
-        committed: bool,
-        /// How long to wait for some, in milliseconds.
-        patience_ms: u64,
-    },
+    Read(Read),
     /// Where the partition begins and ends; answered by one [`Answer::Offsets`].
     Offsets {
         /// Which.
@@ -60,6 +49,21 @@ pub struct Follow {
     pub position: i64,
     /// Epoch of its last record; none if it has none.
     pub last_epoch: Option<i32>,
+}
+
+/// What a consumer at another SPU wants next.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Read {
+    /// Where.
+    pub key: PartitionKey,
+    /// From.
+    pub from: i64,
+    /// Bytes of batches, at least one batch.
+    pub max_bytes: usize,
+    /// Committed records only.
+    pub committed: bool,
+    /// How long to wait for some, in milliseconds.
+    pub patience_ms: u64,
 }
 
 /// From a follower, behind its [`Follow`].
@@ -91,8 +95,8 @@ pub enum Fed {
         /// First offset of the leader's log.
         log_start: i64,
     },
-    /// There is nothing to follow here. Ends the stream.
-    Refused(Refused),
+    /// This SPU does not lead the partition, or not in that epoch. Ends the stream.
+    NotLeader,
 }
 
 /// The answer to everything else.
@@ -114,8 +118,6 @@ pub enum Answer {
         log_start: i64,
         /// High-water mark.
         hw: i64,
-        /// Log end offset.
-        leo: i64,
     },
     /// Where it begins and ends.
     Offsets {

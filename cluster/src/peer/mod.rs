@@ -10,9 +10,9 @@ mod parcel;
 mod serve;
 
 pub use client::{PeerError, Peers, Replies};
-pub use message::{Ack, Answer, Ask, Fed, Follow, Placed, Refused};
-pub use parcel::{Parcel, ParcelError, Parcels, encode};
-pub use serve::{Answers, Reply, serve};
+pub use message::{Ack, Answer, Ask, Fed, Follow, Placed, Read, Refused};
+pub use parcel::{Parcel, ParcelError, Parcels, encode, parts};
+pub use serve::{Answers, Reply, only, serve};
 
 #[cfg(test)]
 mod tests;

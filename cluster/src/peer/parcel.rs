@@ -59,6 +59,15 @@ pub fn encode<T: Serialize>(head: &T, payload_bytes: usize) -> Result<Bytes, Par
     Ok(bytes.freeze())
 }
 
+/// A parcel as it goes into a body, the payload not copied.
+pub fn parts<T: Serialize>(
+    head: &T,
+    payload: Bytes,
+) -> Result<impl Iterator<Item = Bytes> + use<T>, ParcelError> {
+    let head = encode(head, payload.len())?;
+    Ok([head, payload].into_iter().filter(|part| !part.is_empty()))
+}
+
 /// Takes parcels out of a body.
 #[derive(Debug)]
 pub struct Parcels {

@@ -5,21 +5,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
+use futures_util::{StreamExt, stream};
 use http_body_util::StreamBody;
 use hyper::body::{Frame, Incoming};
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use serde::Serialize;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::message::Ask;
-use super::parcel::{Parcel, Parcels};
+use super::parcel::{Parcel, Parcels, parts};
 use crate::internal::{Listener, Stream};
 
 /// A side that hears nothing asks this often whether the other lives, and gives it so long.
@@ -42,6 +43,11 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The parcels of an answer.
 pub type Reply = BoxStream<'static, Bytes>;
+
+/// An answer of one parcel. One that cannot be encoded is none, which the asker takes for a break.
+pub fn only<T: Serialize + 'static>(head: &T, payload: Bytes) -> Reply {
+    stream::iter(parts(head, payload).into_iter().flatten()).boxed()
+}
 
 /// What answers other SPUs.
 pub trait Answers: Send + Sync + 'static {
@@ -91,7 +97,7 @@ async fn respond<A: Answers>(answers: Arc<A>, request: Request<Incoming>) -> Res
         Ok(Ok(Some(ask))) => (StatusCode::OK, answers.answer(ask, parcels).await),
         wrong => {
             tracing::warn!(?wrong, "another SPU asked what is no ask");
-            (StatusCode::BAD_REQUEST, futures_util::stream::empty().boxed())
+            (StatusCode::BAD_REQUEST, stream::empty().boxed())
         }
     };
     let mut response = Response::new(StreamBody::new(reply.map(|bytes| Ok(Frame::data(bytes))).boxed()));

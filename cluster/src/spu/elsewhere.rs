@@ -4,17 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cluster_storage::{Isolation, ReadError};
+use cluster_storage::{Isolation, Partition, ReadError};
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use futures_util::{FutureExt, StreamExt, stream};
 use tokio::time::{Instant, timeout};
 
 use super::compressed::Allowance;
-use super::produce::Outcome;
-use super::route::Route;
-use super::{Spu, changed, stream::unreadable};
+use super::produce::{Outcome, Stored};
+use super::route::{HELD, Route};
+use super::stream::unreadable;
+use super::{Replica, Spu, changed};
 use crate::link::PartitionKey;
-use crate::peer::{Answer, Answers, Ask, Parcel, Parcels, PeerError, Refused, Reply, encode};
+use crate::peer::{Answer, Answers, Ask, Parcel, Parcels, PeerError, Read, Refused, Reply, only};
 use crate::wire::schema::{error_bytes, error_of};
 use crate::wire::{Acks, ErrorCode, ProduceEntry};
 
@@ -44,7 +45,7 @@ impl Spu {
         let ask = Ask::Produce { key: key.clone(), patience_ms };
         let code = match self.peers.call::<Answer>(spu, &ask, records.clone()).await {
             Ok(Parcel { head: Answer::Stored { base_offset, log_start }, .. }) => {
-                return Some(Ok(super::produce::Stored { base_offset, log_start }));
+                return Some(Ok(Stored { base_offset, log_start }));
             }
             Ok(Parcel { head: Answer::Refused(Refused::NotLeader), .. })
             | Err(PeerError::Unreachable { .. }) => return None,
@@ -57,17 +58,10 @@ impl Spu {
 
     /// Where a partition begins and ends, as its leader says.
     pub(super) async fn bounds(&self, key: &PartitionKey, unknown: ErrorCode) -> Result<Bounds, ErrorCode> {
-        let deadline = Instant::now() + super::route::HELD;
+        let deadline = Instant::now() + HELD;
         loop {
             match self.route(key, unknown.clone())? {
-                Route::Here(replica, log) => {
-                    if let Some(lead) = self.leads.get(key).filter(|_| replica.has_copies()) {
-                        // Late is no error: what is known to be committed is told.
-                        let _ = timeout(MARK_PATIENCE, lead.mark_is_known()).await;
-                    }
-                    let offsets = log.offsets();
-                    return Ok(Bounds { log_start: offsets.log_start, hw: offsets.hw });
-                }
+                Route::Here(replica, log) => return Ok(self.bounds_here(&replica, &log).await),
                 Route::There(spu) => {
                     let ask = Ask::Offsets { key: key.clone() };
                     let answer = timeout(PATIENCE, self.peers.call::<Answer>(spu, &ask, Bytes::new())).await;
@@ -87,6 +81,15 @@ impl Spu {
         }
     }
 
+    async fn bounds_here(&self, replica: &Replica, log: &Partition) -> Bounds {
+        if let Some(lead) = self.leads.get(&replica.assignment.key).filter(|_| replica.has_copies()) {
+            // Late is no error: what is known to be committed is told.
+            let _ = timeout(MARK_PATIENCE, lead.mark_is_known()).await;
+        }
+        let offsets = log.offsets();
+        Bounds { log_start: offsets.log_start, hw: offsets.hw }
+    }
+
     async fn produced(&self, key: PartitionKey, patience: Duration, records: Bytes) -> Answer {
         let Ok(Route::Here(replica, log)) = self.route(&key, ErrorCode::None) else {
             return Answer::Refused(Refused::NotLeader);
@@ -103,7 +106,7 @@ impl Spu {
         }
     }
 
-    async fn read_for(&self, ask: ReadAsk) -> (Answer, Bytes) {
+    async fn read_for(&self, ask: Read) -> (Answer, Bytes) {
         let Ok(Route::Here(_, log)) = self.route(&ask.key, ErrorCode::None) else {
             return (Answer::Refused(Refused::NotLeader), Bytes::new());
         };
@@ -125,28 +128,19 @@ impl Spu {
         };
         tokio::select! {
             // Nothing in time is an answer, too.
-            _ = timeout(ask.patience, some) => {}
+            _ = timeout(Duration::from_millis(ask.patience_ms), some) => {}
             () = gone => return (Answer::Refused(Refused::NotLeader), Bytes::new()),
         }
         match log.read(ask.from, ask.max_bytes, isolation).await {
             Ok(slice) => {
                 let (next_offset, offsets) = (slice.next_offset, slice.offsets);
-                let (log_start, hw, leo) = (offsets.log_start, offsets.hw, offsets.leo);
-                (Answer::Slice { next_offset, log_start, hw, leo }, slice.bytes)
+                let (log_start, hw) = (offsets.log_start, offsets.hw);
+                (Answer::Slice { next_offset, log_start, hw }, slice.bytes)
             }
             Err(ReadError::Closed) => (Answer::Refused(Refused::NotLeader), Bytes::new()),
             Err(error) => (refused(&unreadable(error, ask.from, &log.state())), Bytes::new()),
         }
     }
-}
-
-/// What another SPU wants to read.
-struct ReadAsk {
-    key: PartitionKey,
-    from: i64,
-    max_bytes: usize,
-    committed: bool,
-    patience: Duration,
 }
 
 fn refused(error: &ErrorCode) -> Answer {
@@ -162,19 +156,14 @@ impl Answers for Spu {
                     let patience = Duration::from_millis(patience_ms);
                     (self.produced(key, patience, ask.payload).await, Bytes::new())
                 }
-                Ask::Read { key, from, max_bytes, committed, patience_ms } => {
-                    let patience = Duration::from_millis(patience_ms);
-                    self.read_for(ReadAsk { key, from, max_bytes, committed, patience }).await
-                }
+                Ask::Read(read) => self.read_for(read).await,
                 Ask::Offsets { key } => {
-                    let here = matches!(self.route(&key, ErrorCode::None), Ok(Route::Here(..)));
-                    let answer = match here {
-                        true => self.bounds(&key, ErrorCode::PartitionNotLeader).await,
-                        false => return only(&Answer::Refused(Refused::NotLeader), Bytes::new()),
-                    };
-                    let answer = match answer {
-                        Ok(Bounds { log_start, hw }) => Answer::Offsets { log_start, hw },
-                        Err(error) => refused(&error),
+                    let answer = match self.route(&key, ErrorCode::None) {
+                        Ok(Route::Here(replica, log)) => {
+                            let Bounds { log_start, hw } = self.bounds_here(&replica, &log).await;
+                            Answer::Offsets { log_start, hw }
+                        }
+                        _ => Answer::Refused(Refused::NotLeader),
                     };
                     (answer, Bytes::new())
                 }
@@ -183,12 +172,4 @@ impl Answers for Spu {
         }
         .boxed()
     }
-}
-
-fn only(answer: &Answer, payload: Bytes) -> Reply {
-    // An answer that cannot be encoded is none, which the asker takes for a break.
-    let head = encode(answer, payload.len()).ok();
-    stream::iter(head.into_iter().flat_map(move |head| [head, payload.clone()]))
-        .filter(|part| std::future::ready(!part.is_empty()))
-        .boxed()
 }

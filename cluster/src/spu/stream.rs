@@ -12,7 +12,7 @@ use super::route::{HELD, Route};
 use super::{Replica, Spu, changed};
 use crate::connection::{Close, Room, Session};
 use crate::link::PartitionKey;
-use crate::peer::{Answer, Ask, Parcel, Refused};
+use crate::peer::{Answer, Ask, Parcel, Read, Refused};
 use crate::wire::schema::error_of;
 use crate::wire::{ErrorCode, Header, SliceHead, StreamFetch, StreamIsolation, stream_slice};
 
@@ -101,22 +101,23 @@ impl Stream {
     /// Sends what the SPU that leads gives, until it does not any more.
     async fn serve_there(&mut self, spu: i32, key: &PartitionKey, position: &mut i64) -> Over {
         loop {
-            let ask = Ask::Read {
+            let ask = Ask::Read(Read {
                 key: key.clone(),
                 from: *position,
                 max_bytes: self.max_bytes(),
                 committed: self.isolation() == Isolation::Committed,
                 patience_ms: READ_PATIENCE_MS,
-            };
-            let (slice, bytes) = match self.spu.peers.call::<Answer>(spu, &ask, Bytes::new()).await {
-                Ok(Parcel { head: Answer::Refused(Refused::Code(code)), .. }) => {
-                    return Over::Error(error_of(&code));
-                }
-                Ok(Parcel { head: Answer::Slice { next_offset, log_start, hw, .. }, payload }) => {
-                    ((next_offset, log_start, hw), payload)
-                }
-                Ok(_) | Err(_) => return Over::Moved,
-            };
+            });
+            let (next_offset, log_start, hw, bytes) =
+                match self.spu.peers.call::<Answer>(spu, &ask, Bytes::new()).await {
+                    Ok(Parcel { head: Answer::Refused(Refused::Code(code)), .. }) => {
+                        return Over::Error(error_of(&code));
+                    }
+                    Ok(Parcel { head: Answer::Slice { next_offset, log_start, hw }, payload }) => {
+                        (next_offset, log_start, hw, payload)
+                    }
+                    Ok(_) | Err(_) => return Over::Moved,
+                };
             if bytes.is_empty() {
                 continue;
             }
@@ -124,7 +125,6 @@ impl Stream {
                 Ok(room) => room,
                 Err(closed) => return Over::Close(closed.into()),
             };
-            let (next_offset, log_start, hw) = slice;
             if let Err(over) = self.send(room, bytes, hw, log_start) {
                 return over;
             }

@@ -22,7 +22,7 @@ pub enum BackendStream {
     Unix(UnixStream),
 }
 
-/// Why a server was not reached; the client is refused at once either way.
+/// Why a server was not reached.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// It did not answer in time.

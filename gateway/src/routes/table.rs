@@ -91,10 +91,10 @@ pub struct OpenConnection {
 }
 
 impl OpenConnection {
-    /// It goes to another server of the cluster, since its own is away.
-    pub fn moved_to(&mut self, other: Arc<Backend>) {
-        other.open.fetch_add(1, Ordering::AcqRel);
-        std::mem::replace(&mut self.route.backend, other).open.fetch_sub(1, Ordering::AcqRel);
+    /// It goes to this server of the cluster, which may be the one that it goes to already.
+    pub fn move_to(&mut self, server: &Arc<Backend>) {
+        server.open.fetch_add(1, Ordering::AcqRel);
+        std::mem::replace(&mut self.route.backend, Arc::clone(server)).open.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -315,7 +315,7 @@ mod tests {
         let route = routes.table().get("main-0.a.x").unwrap().clone();
         let open = |backend: &Backend| backend.open.load(Ordering::Relaxed);
         let mut connection = route.admit(WIDE, Instant::now()).unwrap();
-        connection.moved_to(route.others[0].clone());
+        connection.move_to(&route.others[0]);
         assert_eq!((open(&route.backend), open(&route.others[0])), (0, 1));
         drop(connection);
         assert_eq!((open(&route.backend), open(&route.others[0])), (0, 0));

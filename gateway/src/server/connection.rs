@@ -3,10 +3,11 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::debug;
 
 use super::Gateway;
@@ -15,7 +16,12 @@ use crate::hello::{Hello, read_hello, read_proxied};
 use crate::limits::{AddressPermit, HalfOpenPlace, Place};
 use crate::observe::Refusal;
 use crate::relay::{BackendStream, Socket, connect, prepare_client, proxy_header, relay};
-use crate::routes::OpenConnection;
+use crate::routes::{OpenConnection, Route};
+
+/// First and longest wait before a server that is away is called again: a local server is back in tens of
+/// milliseconds, and one call costs microseconds.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 
 /// What a connection holds from accept on.
 pub struct Places {
@@ -108,22 +114,42 @@ async fn route(
     prepare_client(client).map_err(|_| Refusal::Gone)?;
     let mut first = proxy_header(from, local);
     first.extend_from_slice(&hello.bytes);
-    let mut others = route.others.iter();
-    let backend = loop {
-        match greet(gateway, &open, &first).await {
-            Ok(backend) => break backend,
-            // A dead SPU's name goes to a live one, which passes on what it does not lead itself.
-            Err(Refusal::Unreachable) => match others.next() {
-                Some(other) => open.moved_to(other.clone()),
-                None => return Err(Refusal::Unreachable),
-            },
-            Err(refusal) => return Err(refusal),
-        }
-    };
+    let backend = reach(gateway, &route, &mut open, &first).await?;
     let usage = &route.cluster.usage;
     usage.opened.fetch_add(1, Ordering::Relaxed);
     usage.bytes_in.fetch_add(hello.bytes.len() as u64, Ordering::Relaxed);
     Ok(Routed { open, backend, _socket: socket })
+}
+
+/// Calls the servers that may answer, one after the other and again while all of them are away.
+async fn reach(
+    gateway: &Gateway,
+    route: &Route,
+    open: &mut OpenConnection,
+    first: &[u8],
+) -> Result<BackendStream, Refusal> {
+    let until = Instant::now() + gateway.config.server_away_timeout();
+    let mut pause = FIRST_PAUSE;
+    loop {
+        // A dead SPU's name goes to a live one, which passes on what it does not lead itself.
+        for candidate in std::iter::once(&route.backend).chain(&route.others) {
+            open.move_to(candidate);
+            match greet(gateway, open, first).await {
+                Err(Refusal::Unreachable) => {}
+                outcome => return outcome,
+            }
+        }
+        if Instant::now() + pause > until {
+            return Err(Refusal::Unreachable);
+        }
+        tokio::select! {
+            biased;
+            () = route.backend.cut.cancelled() => return Err(Refusal::Cut),
+            () = gateway.stop.cancelled() => return Err(Refusal::Stopping),
+            () = sleep(pause) => {}
+        }
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
 }
 
 /// Calls the connection's server and gives it the client's first bytes.

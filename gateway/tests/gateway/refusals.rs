@@ -18,7 +18,7 @@ async fn every_bad_hello_gets_the_same_bytes_and_reaches_no_cluster() {
     let absent = folder.socket("absent");
     let full = gateway::routes::ClusterRecord { max_connections: 0, ..cluster(2, "full.test", &[("", &sc)]) };
     let clusters = vec![cluster(1, "a.test", &[("", &sc), ("down", &absent)]), full];
-    let running = folder.gateway(clusters, "handshake_timeout_ms = 300").await;
+    let running = folder.gateway(clusters, "handshake_timeout_ms = 300\nserver_away_timeout_ms = 300").await;
     let long = "l".repeat(63);
     let too_long = [&long[..]; 5].join(".");
     let cases: Vec<(&str, Vec<u8>, Refusal)> = vec![

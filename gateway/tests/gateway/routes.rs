@@ -124,6 +124,40 @@ async fn a_full_queue_of_a_server_is_waited_for() {
 }
 
 #[tokio::test]
+async fn a_server_that_is_started_again_is_waited_for() {
+    let folder = Folder::new();
+    let (sc, spu) = (folder.socket("sc"), folder.socket("spu"));
+    let clusters = vec![cluster(1, "a.test", &[("", &sc), ("main-0", &spu)])];
+    let running = folder.gateway(clusters, "server_away_timeout_ms = 60000").await;
+    let usage = running.gateway.book.of(uuid::Uuid::from_u128(1));
+    for (count, (name, file)) in [("a.test", "sc"), ("main-0.a.test", "spu")].into_iter().enumerate() {
+        let mut client = TcpStream::connect(running.address).await.unwrap();
+        client.write_all(&real_hello(name)).await.unwrap();
+        until("the call is under way", async || usage.totals().open == 1).await;
+        let server = Manual::at(folder.path(file));
+        let served = server.accept().await;
+        until("the server is reached", async || usage.totals().opened == count as u64 + 1).await;
+        drop((client, served));
+        until("the connection is over", async || usage.totals().open == 0).await;
+    }
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_route_that_goes_while_its_server_is_away_is_refused_at_once() {
+    let folder = Folder::new();
+    let clusters = vec![cluster(1, "a.test", &[("", &folder.socket("sc"))])];
+    let running = folder.gateway(clusters, "server_away_timeout_ms = 60000").await;
+    let mut client = TcpStream::connect(running.address).await.unwrap();
+    client.write_all(&real_hello("a.test")).await.unwrap();
+    let usage = running.gateway.book.of(uuid::Uuid::from_u128(1));
+    until("the call is under way", async || usage.totals().open == 1).await;
+    apply(&running, vec![]).await;
+    assert_eq!(crate::support::answer(&mut client).await.as_deref(), Some(&REFUSAL[..]));
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn without_a_database_the_kept_table_serves_everyone() {
     let folder = Folder::new();
     let manual = Manual::at(folder.path("sc"));

@@ -2,8 +2,8 @@
 //!
 //! Only a copy that is in sync may lead: it has every committed record. Fewer in sync than commit anything are no
 //! use, so none of the last ones is taken out, however long it is away: it has everything and may be the only one
-//! left that does. The set changes here and nowhere else, each
-//! change on the ground of the set before it, so that a leader and the SC never both believe in their own.
+//! left that does. The set changes here and nowhere else, each change on the ground of the set before it, so that a
+//! leader and the SC never both believe in their own.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -71,24 +71,20 @@ pub fn change_in_sync(
         return Err(InSyncRefused::Impossible);
     }
     let in_sync = InSync { version: placed.in_sync.version + 1, spus: wanted.clone() };
-    Ok(with_placement(metadata, &asked.key, Placement { in_sync, ..placed.clone() }))
+    let mut next = metadata.clone();
+    next.revision += 1;
+    let changed = Placement { in_sync, ..placed.clone() };
+    if let Some(topic) = next.topics.get_mut(&asked.key.topic) {
+        Arc::make_mut(topic).partitions.insert(asked.key.partition, changed);
+    }
+    Ok(next)
 }
 
-/// Gives every partition whose leader is away another one that is in sync and there, in a new epoch, and takes
-/// SPUs that are away out of the sets as long as enough are left; `None` if nothing changes. Where nobody in sync is there, the partition
-/// waits for its leader.
+/// Gives every partition whose leader is away another one that is in sync and there, in a new epoch, and takes SPUs
+/// that are away out of the sets as long as enough are left; `None` if nothing changes. Where nobody in sync is
+/// there, the partition waits for its leader.
 pub fn elect(metadata: &Metadata, world: &World) -> Option<Metadata> {
-    let mut next: Option<Metadata> = None;
-    for (name, topic) in &metadata.topics {
-        for (index, placed) in &topic.partitions {
-            if let Some(settled) = settled(placed, world) {
-                let key = PartitionKey { topic: name.clone(), partition: *index };
-                next = Some(with_placement(next.as_ref().unwrap_or(metadata), &key, settled));
-            }
-        }
-    }
-    // However many partitions changed, it is one change.
-    next.map(|next| Metadata { revision: metadata.revision + 1, ..next })
+    with_each(metadata, |_, _, placed| settled(placed, world))
 }
 
 /// An SPU whose process has just begun.
@@ -106,17 +102,10 @@ pub struct CameAnew<'a> {
 /// may lack committed records (its disk is another one, or they were in memory only) it is in sync no more, unless
 /// nobody else is; `None` if nothing changes.
 pub fn came_anew(metadata: &Metadata, world: &World, came: &CameAnew<'_>) -> Option<Metadata> {
-    let mut next: Option<Metadata> = None;
-    for (name, topic) in &metadata.topics {
-        for (index, placed) in topic.partitions.iter().filter(|(_, placed)| placed.replicas.len() > 1) {
-            let holds = came.holds.contains(&(topic.id, *index));
-            if let Some(anew) = led_anew(placed, world, came, holds) {
-                let key = PartitionKey { topic: name.clone(), partition: *index };
-                next = Some(with_placement(next.as_ref().unwrap_or(metadata), &key, anew));
-            }
-        }
-    }
-    next.map(|next| Metadata { revision: metadata.revision + 1, ..next })
+    with_each(metadata, |topic_id, index, placed| {
+        let has_copies = placed.replicas.len() > 1;
+        has_copies.then(|| led_anew(placed, world, came, came.holds.contains(&(topic_id, index)))).flatten()
+    })
 }
 
 fn led_anew(placed: &Placement, world: &World, came: &CameAnew<'_>, holds: bool) -> Option<Placement> {
@@ -164,13 +153,24 @@ fn settled(placed: &Placement, world: &World) -> Option<Placement> {
     Some(Placement { epoch, leader, replicas: placed.replicas.clone(), in_sync })
 }
 
-fn with_placement(metadata: &Metadata, key: &PartitionKey, placed: Placement) -> Metadata {
+/// The metadata with other placements where there are such; however many, it is one change.
+fn with_each(
+    metadata: &Metadata,
+    change: impl Fn(Uuid, u32, &Placement) -> Option<Placement>,
+) -> Option<Metadata> {
     let mut next = metadata.clone();
-    next.revision += 1;
-    if let Some(topic) = next.topics.get_mut(&key.topic) {
-        Arc::make_mut(topic).partitions.insert(key.partition, placed);
+    for topic in next.topics.values_mut() {
+        let changed = topic
+            .partitions
+            .iter()
+            .filter_map(|(index, placed)| change(topic.id, *index, placed).map(|placed| (*index, placed)));
+        let changed: Vec<(u32, Placement)> = changed.collect();
+        if !changed.is_empty() {
+            next.revision = metadata.revision + 1;
+            Arc::make_mut(topic).partitions.extend(changed);
+        }
     }
-    next
+    (next.revision != metadata.revision).then_some(next)
 }
 
 #[cfg(test)]

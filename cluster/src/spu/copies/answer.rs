@@ -34,15 +34,10 @@ pub(super) fn objection(follow: &Follow, facts: &Facts) -> Option<Fed> {
     }
 }
 
-/// Where a copy cuts back to when its leader says that they part: what both have of the leader's epoch, and nothing
-/// of a later one. `own_end` is where the copy's records of epochs up to that one end.
-pub(super) fn cut_to(own_end: Option<(i32, i64)>, epoch: i32, end: i64) -> i64 {
-    match own_end {
-        Some((own, own_end)) if own == epoch => own_end.min(end),
-        // It has nothing of that epoch: what it has of earlier ones is compared next.
-        Some((_, own_end)) => own_end.min(end),
-        None => 0,
-    }
+/// Where a copy cuts back to when its leader says that they part: what both have of epochs up to the leader's, and
+/// nothing of a later one. `own_end` is where the copy's records of epochs up to that one end.
+pub(super) fn cut_to(own_end: Option<(i32, i64)>, end: i64) -> i64 {
+    own_end.map_or(0, |(_, own_end)| own_end.min(end))
 }
 
 #[cfg(test)]
@@ -97,7 +92,7 @@ mod tests {
             match objection(&follow, &facts) {
                 None => return own,
                 Some(Fed::Diverged { epoch, end }) => {
-                    let to = cut_to(Log::of(&own).end_of_epoch(epoch), epoch, end);
+                    let to = cut_to(Log::of(&own).end_of_epoch(epoch), end);
                     assert!(to < position, "{leader:?} {copy:?}: it must get shorter");
                     own.truncate(usize::try_from(to).unwrap());
                 }

@@ -12,7 +12,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::answer::{Facts, objection};
 use super::lead::Lead;
-use crate::peer::{Ack, Fed, Follow, Parcels, Refused, Reply, encode};
+use crate::peer::{Ack, Fed, Follow, Parcels, Reply, only, parts};
 use crate::spu::{Spu, changed};
 
 /// Bytes read at a time.
@@ -35,7 +35,7 @@ impl Spu {
     pub(in crate::spu) fn feed(&self, follow: Follow, acks: Parcels) -> Reply {
         let lead = self.leads.get(&follow.placed.key);
         let lead = lead.filter(|lead| (lead.topic_id, lead.epoch) == (follow.placed.topic_id, follow.epoch));
-        let Some(lead) = lead else { return only(&Fed::Refused(Refused::NotLeader)) };
+        let Some(lead) = lead else { return only(&Fed::NotLeader, Bytes::new()) };
         let offsets = lead.log.offsets();
         let facts = Facts {
             log_start: offsets.log_start,
@@ -45,7 +45,7 @@ impl Spu {
         };
         if let Some(objection) = objection(&follow, &facts) {
             tracing::info!(partition = %follow.placed.key, spu = follow.spu, ?objection, "a copy differs");
-            return only(&objection);
+            return only(&objection, Bytes::new());
         }
         let heard = AbortOnDropHandle::new(tokio::spawn(hear(Arc::clone(&lead), follow.spu, acks)));
         let feed = Feed { lead, position: follow.position, told_hw: -1, ended: false, _acks: heard };
@@ -56,10 +56,6 @@ impl Spu {
         .flatten()
         .boxed()
     }
-}
-
-fn only(fed: &Fed) -> Reply {
-    stream::iter(encode(fed, 0).ok()).boxed()
 }
 
 /// Hears how far the copy is, until it goes.
@@ -98,7 +94,7 @@ impl Feed {
         let over = self.lead.over();
         let fed = tokio::select! {
             fed = self.read() => fed,
-            () = over.cancelled() => Err(Fed::Refused(Refused::NotLeader)),
+            () = over.cancelled() => Err(Fed::NotLeader),
         };
         let (head, payload) = match fed {
             Ok((hw, payload)) => (Fed::Batches { hw }, payload),
@@ -107,8 +103,7 @@ impl Feed {
                 (last, Bytes::new())
             }
         };
-        let parts = [encode(&head, payload.len()).ok()?, payload];
-        Some(parts.into_iter().filter(|part| !part.is_empty()).collect())
+        Some(parts(&head, payload).ok()?.collect())
     }
 
     async fn read(&mut self) -> Result<(i64, Bytes), Fed> {
@@ -143,7 +138,7 @@ impl Feed {
             ReadError::Evicted { next } => Fed::TooOld { log_start: next },
             error => {
                 tracing::warn!(partition = %self.lead.key, %error, "a copy cannot be fed");
-                Fed::Refused(Refused::NotLeader)
+                Fed::NotLeader
             }
         })?;
         let (bytes, next) = of_one_epoch(slice.bytes);

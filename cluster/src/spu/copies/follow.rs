@@ -16,7 +16,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::answer::cut_to;
 use crate::link::{Assignment, PartitionKey};
-use crate::peer::{Ack, Ask, Fed, Follow, Parcel, ParcelError, PeerError, Placed, Refused, encode};
+use crate::peer::{Ack, Ask, Fed, Follow, Parcel, ParcelError, PeerError, Placed, encode};
 use crate::spu::{Replica, Spu};
 
 /// First and longest pause before asking again.
@@ -40,8 +40,6 @@ enum Ended {
     Truncate(#[from] TruncateError),
     #[error("the leader does not lead it now")]
     NotLeader,
-    #[error("the leader refused")]
-    Refused,
     /// Not a fault: ask again at once.
     #[error("the copy was cut back to {0}")]
     CutBack(i64),
@@ -146,7 +144,6 @@ impl Follower {
             position,
             last_epoch: self.log.epoch_before(position),
         };
-        let last_epoch = follow.last_epoch;
         let acks = WatchStream::new(self.log.watch_durable())
             .filter_map(|durable| std::future::ready(encode(&Ack { durable }, 0).ok()));
         let (leader, ask) = (self.assignment.leader, Ask::Follow(follow));
@@ -156,7 +153,7 @@ impl Follower {
             tokio::select! {
                 parcel = fed.next::<Fed>() => {
                     let parcel = parcel?.ok_or(ParcelError::Cut)?;
-                    if let Some(ticket) = self.take(parcel, last_epoch).await? {
+                    if let Some(ticket) = self.take(parcel).await? {
                         tickets.push(ticket);
                     }
                 }
@@ -167,7 +164,7 @@ impl Follower {
         }
     }
 
-    async fn take(&self, parcel: Parcel<Fed>, last_epoch: Option<i32>) -> Result<Option<Ticket>, Ended> {
+    async fn take(&self, parcel: Parcel<Fed>) -> Result<Option<Ticket>, Ended> {
         match parcel.head {
             Fed::Batches { hw } => {
                 let ticket = match parcel.payload.is_empty() {
@@ -178,13 +175,11 @@ impl Follower {
                 Ok(ticket)
             }
             Fed::Diverged { epoch, end } => {
-                let to = cut_to(self.log.end_of_epoch(epoch), epoch, end);
-                tracing::info!(partition = %self.assignment.key, ?last_epoch, epoch, end, "the leader has another end");
+                let to = cut_to(self.log.end_of_epoch(epoch), end);
                 Err(Ended::CutBack(self.log.truncate(to).await?))
             }
             Fed::TooOld { log_start } => Err(Ended::TooOld(log_start)),
-            Fed::Refused(Refused::NotLeader) => Err(Ended::NotLeader),
-            Fed::Refused(Refused::Code(_)) => Err(Ended::Refused),
+            Fed::NotLeader => Err(Ended::NotLeader),
         }
     }
 }

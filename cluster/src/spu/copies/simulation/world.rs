@@ -243,7 +243,7 @@ impl World {
         match objection(&follow, &facts) {
             None => {}
             Some(Fed::Diverged { epoch, end }) => {
-                let to = cut_to(copy.end_of_epoch(epoch), epoch, end);
+                let to = cut_to(copy.end_of_epoch(epoch), end);
                 assert!(to >= copy.hw, "SPU {id} would cut off what is committed: {to} of {}", copy.hw);
                 assert!(to < position, "SPU {id} cuts nothing off");
                 let copy = self.spus.get_mut(&id).unwrap();
