@@ -9,16 +9,25 @@ import (
 )
 
 const (
-	provisioner   = "fluvio-cloud/local"
-	provisionedBy = "pv.kubernetes.io/provisioned-by"
-	selectedNode  = "volume.kubernetes.io/selected-node"
+	provisioner        = "fluvio-cloud/local"
+	provisionedBy      = "pv.kubernetes.io/provisioned-by"
+	selectedNode       = "volume.kubernetes.io/selected-node"
+	storageProvisioner = "volume.kubernetes.io/storage-provisioner"
 )
 
 // volumeFor is the volume that a claim without one asks of `node`, or nil when it asks none. Without a node, for nodes
-// that are only simulated, it is on whichever the scheduler selected, or, in classes that bind at once, on none.
+// that are only simulated, it is on whichever the scheduler selected, or, in classes that bind at once, on none; and
+// such a claim may have been given its volume's name before there is one.
 func volumeFor(claim *core.PersistentVolumeClaim, class *storage.StorageClass, node, root string) *core.PersistentVolume {
 	if class.Provisioner != provisioner || claim.DeletionTimestamp != nil {
 		return nil
+	}
+	name := "pvc-" + string(claim.UID)
+	if named := claim.Spec.VolumeName; named != "" {
+		if node != "" || claim.Status.Phase != core.ClaimPending {
+			return nil // It is bound, has lost its volume, or waits for one that somebody else promised.
+		}
+		name = named
 	}
 	on := node
 	if class.VolumeBindingMode != nil && *class.VolumeBindingMode == storage.VolumeBindingWaitForFirstConsumer {
@@ -34,7 +43,6 @@ func volumeFor(claim *core.PersistentVolumeClaim, class *storage.StorageClass, n
 	if class.ReclaimPolicy != nil {
 		reclaim = *class.ReclaimPolicy
 	}
-	name := "pvc-" + string(claim.UID)
 	volume := &core.PersistentVolume{
 		ObjectMeta: meta.ObjectMeta{Name: name, Annotations: map[string]string{provisionedBy: provisioner}},
 		Spec: core.PersistentVolumeSpec{
@@ -72,6 +80,12 @@ func affinity(node string) *core.VolumeNodeAffinity {
 			}},
 		}},
 	}}
+}
+
+// awaitsByName says whether a claim awaits this volume, which Kubernetes has taken for it, without knowing that yet.
+func awaitsByName(claim *core.PersistentVolumeClaim, volume *core.PersistentVolume) bool {
+	return claim.Spec.VolumeName == volume.Name && claim.Status.Phase == core.ClaimPending &&
+		volume.Status.Phase == core.VolumeBound && claim.Annotations[storageProvisioner] == ""
 }
 
 // behind says what does not show a claim's size yet.

@@ -27,6 +27,10 @@ func claimOf(change func(*core.PersistentVolumeClaim)) *core.PersistentVolumeCla
 	return claim
 }
 
+func named(claim *core.PersistentVolumeClaim, phase core.PersistentVolumeClaimPhase) {
+	claim.Spec.VolumeName, claim.Status.Phase = "a.data-sc-0", phase
+}
+
 func TestAClaimGetsAVolumeOnlyOnTheNodeThatWasSelectedForIt(t *testing.T) {
 	late, atOnce := storage.VolumeBindingWaitForFirstConsumer, storage.VolumeBindingImmediate
 	ours := &storage.StorageClass{
@@ -53,6 +57,10 @@ func TestAClaimGetsAVolumeOnlyOnTheNodeThatWasSelectedForIt(t *testing.T) {
 		"no node selected, at once":     {func(c *core.PersistentVolumeClaim) { c.Annotations = nil }, bindsAtOnce, "here", true},
 		"simulated, at once":            {func(c *core.PersistentVolumeClaim) { c.Annotations = nil }, bindsAtOnce, "", true},
 		"a claim that is being deleted": {func(c *core.PersistentVolumeClaim) { c.DeletionTimestamp = &now }, ours, "here", false},
+		"named, simulated":              {func(c *core.PersistentVolumeClaim) { named(c, core.ClaimPending) }, ours, "", true},
+		"named and lost, simulated":     {func(c *core.PersistentVolumeClaim) { named(c, core.ClaimLost) }, ours, "", false},
+		"named and bound, simulated":    {func(c *core.PersistentVolumeClaim) { named(c, core.ClaimBound) }, ours, "", false},
+		"named, on a node":              {func(c *core.PersistentVolumeClaim) { named(c, core.ClaimPending) }, ours, "here", false},
 		"a raw device":                  {func(c *core.PersistentVolumeClaim) { c.Spec.VolumeMode = &block }, ours, "here", false},
 	} {
 		volume := volumeFor(claimOf(check.change), check.class, check.node, "/volumes")
@@ -85,6 +93,38 @@ func TestAVolumeOnNoNodeIsOfAKindThatNeedsNone(t *testing.T) {
 	volume := volumeFor(claimOf(nil), &storage.StorageClass{Provisioner: provisioner}, "", "/volumes")
 	if volume.Spec.NodeAffinity != nil || volume.Spec.Local != nil || volume.Spec.HostPath == nil {
 		t.Errorf("%+v", volume.Spec)
+	}
+}
+
+func TestAVolumeThatIsAwaitedByNameHasThatName(t *testing.T) {
+	claim := claimOf(func(c *core.PersistentVolumeClaim) { named(c, core.ClaimPending) })
+	volume := volumeFor(claim, &storage.StorageClass{Provisioner: provisioner}, "", "/volumes")
+	if volume.Name != "a.data-sc-0" {
+		t.Errorf("%s", volume.Name)
+	}
+}
+
+func TestAClaimIsRemindedOnceOfTheVolumeThatItAwaits(t *testing.T) {
+	bound, ours := core.VolumeBound, map[string]string{storageProvisioner: provisioner}
+	for name, check := range map[string]struct {
+		claim       core.PersistentVolumeClaimPhase
+		annotations map[string]string
+		volume      core.PersistentVolumePhase
+		volumeName  string
+		wanted      bool
+	}{
+		"taken for it":       {core.ClaimPending, nil, bound, "a.data-sc-0", true},
+		"reminded before":    {core.ClaimPending, ours, bound, "a.data-sc-0", false},
+		"not seen yet":       {core.ClaimPending, nil, core.VolumeAvailable, "a.data-sc-0", false},
+		"bound":              {core.ClaimBound, nil, bound, "a.data-sc-0", false},
+		"a volume of others": {core.ClaimPending, nil, bound, "b.data-sc-0", false},
+	} {
+		claim := claimOf(func(c *core.PersistentVolumeClaim) { named(c, check.claim); c.Annotations = check.annotations })
+		volume := &core.PersistentVolume{ObjectMeta: meta.ObjectMeta{Name: check.volumeName}}
+		volume.Status.Phase = check.volume
+		if got := awaitsByName(claim, volume); got != check.wanted {
+			t.Errorf("%s: %v", name, got)
+		}
 	}
 }
 

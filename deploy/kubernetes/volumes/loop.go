@@ -96,8 +96,8 @@ func (l *loop) lookAtClaim(ctx context.Context, namespace, name string) error {
 	if err != nil {
 		return err
 	}
-	if claim.Spec.VolumeName != "" {
-		return l.grow(ctx, claim)
+	if bound, err := l.volumes.Get(claim.Spec.VolumeName); err == nil {
+		return l.grow(ctx, claim, bound)
 	}
 	if claim.Spec.StorageClassName == nil {
 		return nil
@@ -125,15 +125,9 @@ func (l *loop) lookAtClaim(ctx context.Context, namespace, name string) error {
 	return err
 }
 
-func (l *loop) grow(ctx context.Context, claim *core.PersistentVolumeClaim) error {
-	volume, err := l.volumes.Get(claim.Spec.VolumeName)
-	if apierrors.IsNotFound(err) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
+func (l *loop) grow(ctx context.Context, claim *core.PersistentVolumeClaim, volume *core.PersistentVolume) error {
 	size, of := growth(claim, volume)
+	var err error
 	patch := fmt.Appendf(nil, `{"capacity":{"storage":%q}}`, size)
 	if of.volume {
 		_, err = l.client.CoreV1().PersistentVolumes().Patch(ctx, volume.Name, types.MergePatchType,
@@ -154,6 +148,12 @@ func (l *loop) lookAtVolume(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
+	if ref := volume.Spec.ClaimRef; ref != nil && l.node == "" {
+		claim, err := l.claims.PersistentVolumeClaims(ref.Namespace).Get(ref.Name)
+		if err == nil && awaitsByName(claim, volume) {
+			return l.remind(ctx, claim)
+		}
+	}
 	if !toWipe(volume, l.node) {
 		return nil
 	}
@@ -163,6 +163,18 @@ func (l *loop) lookAtVolume(ctx context.Context, name string) error {
 		}
 	}
 	err = l.client.CoreV1().PersistentVolumes().Delete(ctx, name, meta.DeleteOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	return err
+}
+
+// remind changes a claim that awaits its volume by name: Kubernetes has seen the volume, but looks at such a claim
+// again only when it changes, or 15 seconds later.
+func (l *loop) remind(ctx context.Context, claim *core.PersistentVolumeClaim) error {
+	patch := fmt.Appendf(nil, `{"metadata":{"annotations":{%q:%q}}}`, storageProvisioner, provisioner)
+	_, err := l.client.CoreV1().PersistentVolumeClaims(claim.Namespace).Patch(ctx, claim.Name, types.MergePatchType,
+		patch, meta.PatchOptions{})
 	if apierrors.IsNotFound(err) {
 		return nil
 	}
