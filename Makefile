@@ -15,6 +15,10 @@ KUBERNETES_OPTIONS := $(if $(KUBERNETES_STATE),--state $(KUBERNETES_STATE))
 # Tenants of the simulated fleet in make bench-kubernetes.
 TENANTS ?= 1000
 
+# Size of make campaign.
+LIVES ?= 100000
+ROUNDS ?= 3
+
 UP_OPTIONS := $(if $(STATE),--state $(STATE)) --portal-port $(PORTAL_PORT) --gateway-port $(GATEWAY_PORT)
 # Queries are checked against .sqlx, so that nothing needs a database to build.
 export SQLX_OFFLINE := true
@@ -77,6 +81,10 @@ kubernetes-setup: ## Install what a Kubernetes of one node needs (as root), or p
 kubernetes: kubernetes-setup ## The same cloud on a real Kubernetes that the tests start and end (as root)
 	$(call tier,tools for Kubernetes (built once and kept),deploy/kubernetes/tools/build kubernetes coredns volumes helm kubeconform kwok >/dev/null)
 	$(call tier,Kubernetes,cargo build --workspace --bins && cargo test --workspace --test e2e -- --test-threads 3 kubernetes:: chart::)
+
+.PHONY: campaign
+campaign: setup ## The engine's longer tests: LIVES= by seed, ROUNDS= of killed servers, planted bugs; kept in tests/campaigns
+	@tests/campaign --lives $(LIVES) --rounds $(ROUNDS)
 
 .PHONY: bench
 bench: setup ## Measure speed against floors and peers, and fail below the hard floors

@@ -8,7 +8,7 @@ use e2e::processes::Process;
 use e2e::stream::{STEP_WITHIN, create_copied_topic, produce, producer, read_all, works_again};
 use e2e::tenant::Tenant;
 use e2e::wait::{until, within};
-use fluvio::consumer::ConsumerConfigExtBuilder;
+use fluvio::consumer::{ConsumerConfigExtBuilder, ConsumerStream, OffsetManagementStrategy};
 use fluvio::{Isolation, Offset};
 use futures_util::StreamExt;
 use rustix::process::Signal;
@@ -97,6 +97,62 @@ async fn every_server_of_a_cluster_dies_at_once_and_nothing_acknowledged_is_lost
         load.wait_for_more(300).await?;
     }
     println!("{} acknowledged records are there", load.verify(&tenant).await?);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_sc_loses_its_disk_under_load_and_all_topics_and_records_are_back() -> anyhow::Result<()> {
+    let _turn = Cloud::turn().await;
+    let cloud = Cloud::start("copies-sc-disk", &[])?;
+    let tenant = three(&cloud).await?;
+    create_copied_topic(&tenant.admin().await?, "quiet", 4, 2).await?;
+    let client = tenant.client().await?;
+    produce(&producer(&client, "quiet").await?, &[b"once".to_vec()]).await?;
+    let load = Load::copied(&tenant, "copied", 3, 3).await?;
+    for _ in 0..2 {
+        let sc = server(&cloud, &tenant, "sc");
+        // Stopped first, so that it writes nothing into the folder that is emptied.
+        sc.signal(Signal::STOP)?;
+        std::fs::remove_dir_all(cloud.cluster_folder(&tenant.cluster.id).join("data/sc"))?;
+        sc.kill()?;
+        load.wait_for_more(300).await?;
+        works_again(&tenant, &format!("after-{}", load.acknowledged())).await?;
+    }
+    let mut stored = 0;
+    for partition in 0..4 {
+        stored +=
+            read_all(&tenant.client().await?, "quiet", partition, Isolation::ReadCommitted).await?.len();
+    }
+    assert_eq!(stored, 1);
+    println!("{} acknowledged records are there", load.verify(&tenant).await?);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_consumers_offset_outlives_the_spu_that_kept_it() -> anyhow::Result<()> {
+    let _turn = Cloud::turn().await;
+    let cloud = Cloud::start("copies-offsets", &[])?;
+    let tenant = three(&cloud).await?;
+    create_copied_topic(&tenant.admin().await?, "read", 1, 3).await?;
+    let client = tenant.client().await?;
+    let values: Vec<Vec<u8>> = (0..6).map(|number: u32| number.to_string().into_bytes()).collect();
+    produce(&producer(&client, "read").await?, &values).await?;
+    for (next, name) in [(0, "main-0"), (2, "main-1"), (4, "main-2")] {
+        // Each time another client, that knows nothing but its name.
+        let mut builder = ConsumerConfigExtBuilder::default();
+        builder.topic("read").partition(0).offset_start(Offset::beginning());
+        builder.offset_consumer("reader").offset_strategy(OffsetManagementStrategy::Manual);
+        let client = tenant.client().await?;
+        let mut records =
+            within("a stream", STEP_WITHIN, client.consumer_with_config(builder.build()?)).await?;
+        for offset in next..next + 2 {
+            let record = within("a record", STEP_WITHIN, async { anyhow::Ok(records.next().await) }).await?;
+            assert_eq!(record.expect("a record")?.offset(), offset, "before {name} is killed");
+        }
+        records.offset_commit().await?;
+        within("a commit", STEP_WITHIN, async { anyhow::Ok(records.offset_flush().await?) }).await?;
+        server(&cloud, &tenant, name).kill()?;
+    }
     Ok(())
 }
 

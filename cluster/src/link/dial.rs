@@ -236,7 +236,7 @@ impl Session<'_> {
     /// Hands an operation to the SPU's own offsets and sends what it says.
     fn serve(&mut self, id: u64, request: super::OffsetsRequest) {
         let (reply, answer) = oneshot::channel();
-        let failed = |why: &str| OffsetsAnswer::Failed(why.into());
+        let failed = |why: &str| OffsetsAnswer::NotNow(why.into());
         let queued = self.link.shared.offsets_in.try_send(OffsetsCall { request, reply });
         let answers = self.answers.0.clone();
         self.tasks.spawn(async move {

@@ -254,7 +254,7 @@ impl SpuSession {
                 });
             }
             FromSpu::Offsets { id, .. } => {
-                let answer = OffsetsAnswer::Failed("too many consumer offsets are on their way".into());
+                let answer = OffsetsAnswer::NotNow("too many consumer offsets are on their way".into());
                 self.link.send(FromSc::OffsetsAnswer { id, answer }).await?;
             }
             FromSpu::OffsetsAnswer { id, answer } => {
@@ -291,6 +291,13 @@ pub fn view_change(spu: i32, before: Option<&Metadata>, now: &Metadata) -> Optio
         let mine = metadata.retired.iter().filter(|(_, holders)| holders.contains(&spu));
         mine.map(|(id, _)| *id).collect()
     };
+    let dropped = |metadata: &Metadata| -> BTreeSet<(Uuid, u32)> {
+        let of_topic = |topic: &Arc<Topic>| -> Vec<(Uuid, u32)> {
+            let mine = topic.partitions.iter().filter(|(_, placed)| placed.dropped.contains(&spu));
+            mine.map(|(index, _)| (topic.id, *index)).collect()
+        };
+        metadata.topics.values().flat_map(of_topic).collect()
+    };
     let (topics_before, topics_now) = (before.map(topics).unwrap_or_default(), topics(now));
     let (led_before, led) = (before.map(leaders).unwrap_or_default(), leaders(now));
     let change = ViewChange {
@@ -309,6 +316,7 @@ pub fn view_change(spu: i32, before: Option<&Metadata>, now: &Metadata) -> Optio
             .collect(),
         led: led.into_iter().filter(|(key, leader)| led_before.get(key) != Some(leader)).collect(),
         retired: retired(now),
+        dropped: dropped(now),
     };
     let news = change.whole
         || !(change.assigned.is_empty()
@@ -316,7 +324,8 @@ pub fn view_change(spu: i32, before: Option<&Metadata>, now: &Metadata) -> Optio
             && change.topics_made.is_empty()
             && change.topics_gone.is_empty()
             && change.led.is_empty()
-            && before.map(retired).unwrap_or_default() == change.retired);
+            && before.map(retired).unwrap_or_default() == change.retired
+            && before.map(dropped).unwrap_or_default() == change.dropped);
     news.then_some(change)
 }
 

@@ -60,6 +60,9 @@ pub struct Assignment {
     /// Those of them that have every committed record.
     #[serde(default)]
     pub in_sync: InSync,
+    /// How many copies there are to be; 0 in what was written before copies moved: as many as there are.
+    #[serde(default)]
+    pub factor: usize,
     /// Whether the client chose the SPUs (for rebuilding the topic's spec).
     pub placed_by_client: bool,
     /// Retention, sizes, compression.
@@ -67,6 +70,11 @@ pub struct Assignment {
 }
 
 impl Assignment {
+    /// How many copies there are to be.
+    pub fn factor(&self) -> usize {
+        if self.factor == 0 { self.replicas.len() } else { self.factor }
+    }
+
     /// The copies in sync; what was written before there were copies says nothing of it and had one.
     pub fn in_sync(&self) -> BTreeSet<i32> {
         if self.in_sync.spus.is_empty() {
@@ -106,9 +114,11 @@ pub struct View {
     pub topics: BTreeMap<String, Uuid>,
     /// Who leads each partition of the cluster: a client may ask any SPU.
     pub leaders: BTreeMap<PartitionKey, Leader>,
-    /// Incarnations that were deleted: only their data may be removed from disk. What is neither assigned nor
-    /// retired is kept and not served.
+    /// Incarnations that were deleted: only their data and the dropped copies may be removed from disk. What is
+    /// neither assigned nor one of them is kept and not served.
     pub retired: BTreeSet<Uuid>,
+    /// Copies, by incarnation and number, that others have in this SPU's place.
+    pub dropped: BTreeSet<(Uuid, u32)>,
 }
 
 /// A change of a [`View`], as sent: `whole` starts from an empty one.
@@ -131,6 +141,9 @@ pub struct ViewChange {
     pub led: Vec<(PartitionKey, Leader)>,
     /// The deleted incarnations not yet confirmed by this SPU, complete at each change.
     pub retired: BTreeSet<Uuid>,
+    /// The copies that this SPU may throw away, complete at each change.
+    #[serde(default)]
+    pub dropped: BTreeSet<(Uuid, u32)>,
 }
 
 /// How a copy of a partition is.
@@ -205,6 +218,8 @@ pub enum OffsetsAnswer {
     Consumers(Vec<ConsumerOffset>),
     /// Not done, and why, for a person.
     Failed(String),
+    /// Perhaps not done, and why: whoever leads them is away or has just begun. To be asked again in a moment.
+    NotNow(String),
 }
 
 /// How far one consumer of one partition came.
@@ -340,6 +355,7 @@ impl View {
             .extend(change.assigned.into_iter().map(|assignment| (assignment.key.clone(), assignment)));
         view.topics.extend(change.topics_made);
         view.retired = change.retired;
+        view.dropped = change.dropped;
         view
     }
 }

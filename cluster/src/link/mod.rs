@@ -113,6 +113,7 @@ impl SpuLink {
             leaders: kept.iter().map(|kept| (kept.key.clone(), Leader::of(kept))).collect(),
             assignments: kept.into_iter().map(|kept| (kept.key.clone(), kept)).collect(),
             retired: BTreeSet::new(),
+            dropped: BTreeSet::new(),
         };
         Self {
             shared: Arc::new(Shared {
@@ -236,6 +237,7 @@ pub fn assignments(spu: i32, metadata: &Metadata) -> BTreeMap<PartitionKey, Assi
                 leader: placed.leader,
                 replicas: placed.replicas.clone(),
                 in_sync: placed.in_sync.clone(),
+                factor: placed.factor,
                 placed_by_client: matches!(topic.spec.replicas, Replicas::Assigned(_)),
                 options: topic.spec.options.clone(),
             };

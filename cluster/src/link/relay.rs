@@ -32,7 +32,7 @@ impl Relay {
 
     /// Has the operation done by this SPU.
     pub async fn call(&self, leader: Option<i32>, request: OffsetsRequest) -> OffsetsAnswer {
-        let failed = |why: &str| OffsetsAnswer::Failed(why.into());
+        let failed = |why: &str| OffsetsAnswer::NotNow(why.into());
         let spus = || self.spus.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(sender) = leader.and_then(|leader| spus().get(&leader).cloned()) else {
             return failed("the SPU that keeps the consumer offsets is away: try again in a moment");

@@ -81,6 +81,9 @@ pub enum Fed {
     Batches {
         /// The leader's high-water mark.
         hw: i64,
+        /// First offset of the leader's log.
+        #[serde(default)]
+        log_start: i64,
     },
     /// The follower has what the leader does not: it cuts back to `end`, or to where its own records of epochs up to
     /// this one end if that is earlier, and asks again. Ends the stream.

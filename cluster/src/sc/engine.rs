@@ -10,7 +10,8 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::decide::{self, CameAnew, NewTopic};
+use super::decide::{self, NewTopic};
+use super::due::{Due, take_due};
 use super::handle::{Command, Owner, SettingsRefused, SpuHello};
 use super::metadata::Metadata;
 use super::refusal::Refusal;
@@ -18,7 +19,9 @@ use super::state::{Live, State};
 use super::store::{Store, StoreError};
 use super::topic::CONSUMER_OFFSETS;
 use crate::access::Policy;
-use crate::link::{Assignment, PartitionKey, ReplicaReport};
+use crate::link::{PartitionKey, ReplicaReport};
+
+mod gather;
 
 /// An SC without metadata waits this long for the rest of its SPUs, once the first has come, before it takes
 /// itself for a new cluster.
@@ -30,6 +33,9 @@ const SYSTEM_TOPIC_PAUSE: Duration = Duration::from_secs(1);
 /// The system topic belongs on the first SPU, and once another has come, this is how long it waits for that one.
 const FIRST_SPU_PATIENCE: Duration = Duration::from_secs(10);
 
+/// Copies and leaders are put in order when no SPU has come or gone for this long: a restart is over by then.
+const CALM_AFTER: Duration = Duration::from_secs(30);
+
 /// All that changes.
 pub(super) struct Engine {
     owner: Owner,
@@ -39,13 +45,10 @@ pub(super) struct Engine {
     sessions: BTreeMap<i32, u64>,
     /// SPUs that came at least once since the start.
     came: BTreeSet<i32>,
-    give_up_waiting: Option<Instant>,
-    system_topic_due: Option<Instant>,
-    /// Until when the system topic waits for the first SPU, and whether it has done so.
-    first_spu_due: Option<Instant>,
+    /// What the SPUs that came to an SC without a disk have on theirs, and whether their processes had just begun.
+    gathered: BTreeMap<i32, (bool, BTreeSet<(Uuid, u32)>)>,
+    due: Due,
     first_spu_is_late: bool,
-    /// When an SPU that has not come since the start is taken for away.
-    late_due: Option<Instant>,
     state: State,
     published: watch::Sender<Arc<State>>,
     policy: watch::Sender<Option<Arc<Policy>>>,
@@ -66,11 +69,9 @@ impl Engine {
             live: Live::default(),
             sessions: BTreeMap::new(),
             came: BTreeSet::new(),
-            give_up_waiting: None,
-            system_topic_due: None,
-            first_spu_due: None,
+            gathered: BTreeMap::new(),
+            due: Due { late: Some(Instant::now() + RECOVERY_PATIENCE), ..Due::default() },
             first_spu_is_late: false,
-            late_due: Some(Instant::now() + RECOVERY_PATIENCE),
             state: State { open: metadata.is_some(), ..State::default() },
             published: watch::Sender::new(Arc::new(State::default())),
             policy: watch::Sender::new(None),
@@ -99,10 +100,7 @@ impl Engine {
 
     pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>, stop: CancellationToken) {
         loop {
-            let due = [self.give_up_waiting, self.system_topic_due, self.first_spu_due, self.late_due]
-                .into_iter()
-                .flatten()
-                .min();
+            let due = self.due.next();
             tokio::select! {
                 () = stop.cancelled() => return,
                 command = commands.recv() => match command {
@@ -145,7 +143,10 @@ impl Engine {
             Command::InSync { spu, asked } => {
                 let world = self.state.world(&self.live);
                 match decide::change_in_sync(&self.state.metadata, &world, spu, &asked) {
-                    Ok(next) => self.commit_own(next).await,
+                    Ok(next) => {
+                        self.commit_own(next).await;
+                        self.settle().await;
+                    }
                     Err(error) => {
                         tracing::debug!(spu, partition = %asked.key, %error, "the copies in sync stay")
                     }
@@ -161,31 +162,30 @@ impl Engine {
 
     async fn wake(&mut self) {
         let now = Instant::now();
-        if self.give_up_waiting.is_some_and(|due| due <= now) {
+        if take_due(&mut self.due.give_up_waiting, now) {
             // Fewer could have missed what the others acknowledged.
             if decide::heard_enough(&self.state.metadata, &self.came) {
                 tracing::warn!("not every SPU has come: going on with those that have");
-                self.give_up_waiting = None;
-                self.state.open = true;
+                self.open_with_what_was_gathered().await;
             } else {
                 tracing::warn!("too few SPUs have come to know what the cluster had: waiting for more");
-                self.give_up_waiting = Some(now + RECOVERY_PATIENCE);
+                self.due.give_up_waiting = Some(now + RECOVERY_PATIENCE);
             }
         }
-        if self.system_topic_due.is_some_and(|due| due <= now) {
-            self.system_topic_due = None;
-        }
-        if self.first_spu_due.is_some_and(|due| due <= now) {
-            self.first_spu_due = None;
-            self.first_spu_is_late = true;
-        }
-        if self.late_due.is_some_and(|due| due <= now) {
-            self.late_due = None;
+        take_due(&mut self.due.system_topic, now);
+        self.first_spu_is_late |= take_due(&mut self.due.first_spu, now);
+        if take_due(&mut self.due.late, now) {
             let named = self.state.settings.iter().flat_map(|settings| &settings.spus).map(|spu| spu.id);
             let late: Vec<i32> = named.filter(|spu| !self.came.contains(spu)).collect();
             self.live.gone.extend(late);
         }
+        self.live.calm |= take_due(&mut self.due.calm, now);
         self.settle().await;
+    }
+
+    fn disturbed(&mut self) {
+        self.live.calm = false;
+        self.due.calm = Some(Instant::now() + CALM_AFTER);
     }
 
     async fn put_settings(&mut self, settings: Settings) -> Result<(), SettingsRefused> {
@@ -209,7 +209,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Nothing moves between SPUs by itself, so whatever one holds would be lost with it.
+    /// Whatever one still holds would be lost with it.
     fn without_those_that_go(&self, new: &Settings) -> Result<Option<Metadata>, SettingsRefused> {
         let Some(old) = self.state.settings.as_deref() else { return Ok(None) };
         let stays = |spu: &SpuEntry| new.spus.iter().any(|new| (new.id, &new.name) == (spu.id, &spu.name));
@@ -239,7 +239,7 @@ impl Engine {
         let next = decide::delete_topic(&self.state.metadata, name, force);
         let revision = self.commit_asked(next).await?;
         if name == CONSUMER_OFFSETS {
-            self.system_topic_due = Some(Instant::now() + SYSTEM_TOPIC_PAUSE);
+            self.due.system_topic = Some(Instant::now() + SYSTEM_TOPIC_PAUSE);
         }
         Ok(revision)
     }
@@ -248,20 +248,11 @@ impl Engine {
         let settings = self.state.settings.clone().ok_or("the SC has no settings yet")?;
         let entry = settings.spus.iter().find(|spu| spu.name == hello.name);
         let spu = entry.ok_or_else(|| format!("the settings name no SPU {:?}", hello.name))?.id;
-        if let Some(next) = decide::adopt(&self.state.metadata, &hello.held) {
-            let n_topics = next.topics.len() - self.state.metadata.topics.len();
-            tracing::warn!(spu, n_topics, "taking over partitions that the metadata does not have");
-            self.commit(next).await.map_err(|error| error.to_string())?;
+        if self.sessions.get(&spu).is_some_and(|newer| *newer > hello.session) {
+            return Err("a newer connection of this SPU is there already".into());
         }
-        self.name_strangers(spu, &hello.held);
-        if hello.fresh {
-            let holds = hello.held.iter().map(|held| (held.topic_id, held.key.partition)).collect();
-            let came = CameAnew { spu, holds: &holds, durability: settings.durability };
-            if let Some(next) = decide::came_anew(&self.state.metadata, &self.state.world(&self.live), &came)
-            {
-                self.commit(next).await.map_err(|error| error.to_string())?;
-            }
-        }
+        self.learn(spu, &hello, settings.durability).await?;
+        self.disturbed();
         self.live.online.insert(spu);
         self.live.gone.remove(&spu);
         if let Some(peer) = hello.peer {
@@ -271,26 +262,14 @@ impl Engine {
         self.sessions.insert(spu, hello.session);
         self.state.settings_applied.insert(spu, hello.generation);
         self.came.insert(spu);
-        if settings.spus.iter().all(|spu| self.came.contains(&spu.id)) {
-            self.state.open = true;
-            self.give_up_waiting = None;
-        } else if !self.state.open && self.give_up_waiting.is_none() {
-            self.give_up_waiting = Some(Instant::now() + RECOVERY_PATIENCE);
+        if !self.state.open && settings.spus.iter().all(|spu| self.came.contains(&spu.id)) {
+            self.open_with_what_was_gathered().await;
+        } else if !self.state.open && self.due.give_up_waiting.is_none() {
+            self.due.give_up_waiting = Some(Instant::now() + RECOVERY_PATIENCE);
         }
         self.publish_all();
         self.settle().await;
         Ok(spu)
-    }
-
-    /// Data whose name another incarnation has taken is never deleted unasked, so somebody has to know of it.
-    fn name_strangers(&self, spu: i32, held: &[Assignment]) {
-        let metadata = &self.state.metadata;
-        for stranger in held.iter().filter(|held| {
-            !metadata.has_incarnation(held.topic_id) && !metadata.retired.contains_key(&held.topic_id)
-        }) {
-            let (partition, incarnation) = (&stranger.key, stranger.topic_id);
-            tracing::error!(spu, %partition, %incarnation, "the SPU holds data of an unknown topic: kept, not served");
-        }
     }
 
     async fn spu_went(&mut self, spu: i32, session: u64) {
@@ -299,6 +278,7 @@ impl Engine {
             return;
         }
         tracing::warn!(spu, "the SPU is gone");
+        self.disturbed();
         self.sessions.remove(&spu);
         self.live.online.remove(&spu);
         self.live.gone.insert(spu);
@@ -327,15 +307,15 @@ impl Engine {
             return;
         }
         let missing = !self.state.metadata.topics.contains_key(CONSUMER_OFFSETS);
-        if missing && self.system_topic_due.is_none() {
+        if missing && self.due.system_topic.is_none() {
             let world = self.state.world(&self.live);
             if world.first_is_there() || self.first_spu_is_late {
                 let next = decide::ensure_consumer_offsets(&self.state.metadata, &world, Uuid::new_v4());
                 if let Some(next) = next {
                     self.commit_own(next).await;
                 }
-            } else if world.open().next().is_some() && self.first_spu_due.is_none() {
-                self.first_spu_due = Some(Instant::now() + FIRST_SPU_PATIENCE);
+            } else if world.open().next().is_some() && self.due.first_spu.is_none() {
+                self.due.first_spu = Some(Instant::now() + FIRST_SPU_PATIENCE);
             }
         }
         let world = self.state.world(&self.live);
@@ -345,6 +325,14 @@ impl Engine {
         }
         if let Some(next) = decide::provision(&self.state.metadata, &world) {
             self.commit_own(next).await;
+        }
+        while let Some(next) = decide::move_copies(&self.state.metadata, &world) {
+            let revision = next.revision;
+            tracing::info!(revision, "copies move");
+            self.commit_own(next).await;
+            if self.state.metadata.revision != revision {
+                return;
+            }
         }
     }
 

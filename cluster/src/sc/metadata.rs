@@ -53,16 +53,25 @@ pub struct Placement {
     pub epoch: u32,
     /// SPU that takes produce and consume.
     pub leader: i32,
-    /// All SPUs with a copy, the preferred leader first.
+    /// All SPUs with a copy, the preferred leader first. More than the factor while copies move.
     pub replicas: Vec<i32>,
     /// Those of them that have every committed record, the leader among them; only they may be elected.
     pub in_sync: InSync,
+    /// How many copies there are to be.
+    pub factor: usize,
+    /// Where the copies are to be in the end, the preferred leader first; empty while none moves.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub moving_to: Vec<i32>,
+    /// SPUs that had a copy and may throw it away.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub dropped: BTreeSet<i32>,
 }
 
 /// The copies that have every committed record.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InSync {
-    /// Grows with every change of the set: a change that was asked for on the ground of another set is refused.
+    /// Grows with every change of the set and of the copies: a change that was asked for on the ground of others is
+    /// refused.
     pub version: u32,
     /// SPU ids.
     pub spus: BTreeSet<i32>,
@@ -72,29 +81,44 @@ impl Placement {
     /// A new partition: every copy is empty, so all have everything.
     pub fn new(leader: i32, replicas: Vec<i32>) -> Self {
         let in_sync = InSync { version: 0, spus: replicas.iter().copied().collect() };
-        Self { epoch: 0, leader, replicas, in_sync }
+        let factor = replicas.len();
+        let (moving_to, dropped) = (Vec::new(), BTreeSet::new());
+        Self { epoch: 0, leader, replicas, in_sync, factor, moving_to, dropped }
     }
 
-    /// Copies that have to have a record before it is committed: a majority.
-    pub fn least_in_sync(n_replicas: usize) -> usize {
-        n_replicas / 2 + 1
+    /// Copies that have to have a record before it is committed.
+    pub fn least_in_sync(&self) -> usize {
+        majority(self.factor)
     }
 }
 
-/// A placement as it was written before copies were kept: every partition had one.
+/// More than half.
+pub fn majority(n: usize) -> usize {
+    n / 2 + 1
+}
+
+/// A placement as it is written. Before copies were kept every partition had one, and before they moved there were as
+/// many as there were to be.
 #[derive(Deserialize)]
 struct Written {
     epoch: u32,
     leader: i32,
     replicas: Vec<i32>,
     in_sync: Option<InSync>,
+    factor: Option<usize>,
+    #[serde(default)]
+    moving_to: Vec<i32>,
+    #[serde(default)]
+    dropped: BTreeSet<i32>,
 }
 
 impl From<Written> for Placement {
     fn from(written: Written) -> Self {
-        let Written { epoch, leader, replicas, in_sync } = written;
+        let Written { epoch, leader, replicas, in_sync, factor, moving_to, dropped } = written;
         let plain = Self::new(leader, replicas);
-        Self { epoch, in_sync: in_sync.unwrap_or(plain.in_sync.clone()), ..plain }
+        let in_sync = in_sync.unwrap_or_else(|| plain.in_sync.clone());
+        let factor = factor.unwrap_or(plain.factor);
+        Self { epoch, in_sync, factor, moving_to, dropped, ..plain }
     }
 }
 
@@ -114,6 +138,32 @@ impl Metadata {
         next.revision += 1;
         next.topics.insert(name.into(), Arc::new(topic));
         next
+    }
+
+    /// The metadata with other placements where there are such; however many, it is one change. `None` if there are
+    /// none.
+    pub fn with_placements(
+        &self,
+        mut change: impl FnMut(&Topic, u32, &Placement) -> Option<Placement>,
+    ) -> Option<Self> {
+        let mut next = self.clone();
+        for topic in next.topics.values_mut() {
+            let changed: Vec<(u32, Placement)> = topic
+                .partitions
+                .iter()
+                .filter_map(|(index, placed)| Some((*index, change(topic, *index, placed)?)))
+                .collect();
+            if !changed.is_empty() {
+                next.revision = self.revision + 1;
+                Arc::make_mut(topic).partitions.extend(changed);
+            }
+        }
+        (next.revision != self.revision).then_some(next)
+    }
+
+    /// All placements.
+    pub fn placements(&self) -> impl Iterator<Item = &Placement> {
+        self.topics.values().flat_map(|topic| topic.partitions.values())
     }
 
     /// Whether an incarnation is in use.

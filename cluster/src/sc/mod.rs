@@ -7,6 +7,7 @@
 
 pub mod admin;
 pub mod decide;
+mod due;
 mod engine;
 mod handle;
 pub mod metadata;

@@ -113,6 +113,8 @@ pub struct Live {
     pub online: BTreeSet<i32>,
     /// SPUs that are surely away.
     pub gone: BTreeSet<i32>,
+    /// Whether none has come or gone for a while.
+    pub calm: bool,
     /// The last report of each copy, by SPU; kept while the SPU is away.
     pub reports: BTreeMap<(PartitionKey, i32), ReplicaReport>,
 }
@@ -126,6 +128,7 @@ impl State {
             spus: spus().map(|spu| (spu.id, live.online.contains(&spu.id))).collect(),
             racks: spus().filter_map(|spu| Some((spu.id, spu.rack.clone()?))).collect(),
             gone: live.gone.clone(),
+            calm: live.calm,
             leaving: spus().filter(|spu| spu.leaving).map(|spu| spu.id).collect(),
             partitions_limit: settings.map_or(0, |settings| settings.limits.partitions),
         }

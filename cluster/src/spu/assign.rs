@@ -22,7 +22,7 @@ pub(super) enum Unapplied {
     #[error("cannot keep the assignments on disk: {0}")]
     Kept(#[from] io::Error),
     /// Once told, the SC forgets a deleted topic, and nobody would ever remove what is left of it.
-    #[error("{0} deleted partitions are still on disk")]
+    #[error("{0} partitions that are deleted or elsewhere are still on disk")]
     Removed(usize),
 }
 
@@ -155,12 +155,14 @@ impl Spu {
         }
     }
 
-    /// Removes the data of deleted incarnations: nothing else is ever removed. Says how many partitions could
-    /// not be.
+    /// Removes the data of deleted incarnations and the copies that others have in this SPU's place: nothing else is
+    /// ever removed. Says how many partitions could not be.
     async fn remove_retired(&self, view: &View, gone: &[Arc<Replica>]) -> usize {
         let mut n_left = 0;
         for folder in self.replicas.folders() {
-            let retired = Replica::incarnation_of(&folder).is_some_and(|id| view.retired.contains(&id));
+            let retired = Replica::incarnation_of(&folder).is_some_and(|id| {
+                view.retired.contains(&id) || view.dropped.contains(&(id, folder.partition()))
+            });
             if retired {
                 let open = gone
                     .iter()
@@ -168,11 +170,11 @@ impl Spu {
                     .and_then(|old| old.log.as_ref().ok());
                 match self.remove(&folder, open).await {
                     Ok(()) => {
-                        info!(%folder, "removed a deleted partition");
+                        info!(%folder, "removed a partition that is deleted or elsewhere");
                         self.replicas.forget_folder(&folder);
                     }
                     Err(error) => {
-                        warn!(%folder, %error, "cannot remove a deleted partition yet");
+                        warn!(%folder, %error, "cannot remove a partition yet");
                         n_left += 1;
                     }
                 }

@@ -9,6 +9,7 @@ use cluster_storage::{AppendError, Partition, Ticket};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::compressed::{Allowance, Refused};
+use super::copies::Lead;
 use super::route::{HELD, Route};
 use super::turns::Turn;
 use super::{Replica, Spu, changed};
@@ -244,8 +245,12 @@ impl Spu {
         self.usage.records_in.add(u64::try_from(n_records).unwrap_or(0));
         self.usage.record_bytes_in.add(n_bytes as u64);
         self.link.report(replica.report());
-        if replica.has_copies() {
-            self.committed_by_all(&replica, &log, appended.next_offset, asked.max(COPIES_PATIENCE)).await?;
+        // The copies that there are by now count: one that was added meanwhile may be asked to lead.
+        let lead = self.leads.get(&replica.assignment.key);
+        let lead = lead.filter(|lead| lead.is_of(&replica.assignment));
+        if replica.has_copies() || lead.is_some() {
+            let lead = lead.ok_or(ErrorCode::NotLeaderForPartition)?;
+            committed_by_all(&lead, &log, appended.next_offset, asked.max(COPIES_PATIENCE)).await?;
         } else if acks == Acks::Committed {
             let committed = committed(&log, appended.next_offset);
             timeout_at(deadline, committed).await.map_err(|_| timed_out(asked))?;
@@ -253,30 +258,26 @@ impl Spu {
         Ok(Stored { base_offset: appended.base_offset, log_start: appended.log_start })
     }
 
-    /// Whatever the producer asked for, an acknowledgement means that every copy in sync has the records.
-    async fn committed_by_all(
-        &self,
-        replica: &Replica,
-        log: &Partition,
-        offset: i64,
-        patience: Duration,
-    ) -> Result<(), ErrorCode> {
-        let lead = self.leads.get(&replica.assignment.key);
-        let lead =
-            lead.filter(|lead| lead.is_of(&replica.assignment)).ok_or(ErrorCode::NotLeaderForPartition)?;
-        let over = lead.over();
-        tokio::select! {
-            committed = timeout(patience, committed(log, offset)) => committed.map_err(|_| timed_out(patience)),
-            // The next leader may have the records or not: nobody here can know.
-            () = over.cancelled() => Err(ErrorCode::NotLeaderForPartition),
-        }
-    }
-
     /// The largest batch that this cluster takes.
     pub(super) fn message_bytes(&self) -> usize {
         let policy = self.policy.borrow();
         let bytes = policy.as_ref().map_or(0, |policy| policy.settings.limits.message_bytes);
         usize::try_from(bytes).unwrap_or(usize::MAX)
+    }
+}
+
+/// Whatever the producer asked for, an acknowledgement means that every copy in sync has the records.
+pub(super) async fn committed_by_all(
+    lead: &Lead,
+    log: &Partition,
+    offset: i64,
+    patience: Duration,
+) -> Result<(), ErrorCode> {
+    let over = lead.over();
+    tokio::select! {
+        committed = timeout(patience, committed(log, offset)) => committed.map_err(|_| timed_out(patience)),
+        // The next leader may have the records or not: nobody here can know.
+        () = over.cancelled() => Err(ErrorCode::NotLeaderForPartition),
     }
 }
 

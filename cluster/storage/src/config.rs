@@ -43,7 +43,7 @@ pub struct Config {
     pub tail_bytes: usize,
     /// The epoch that batches are stored with.
     pub leader_epoch: i32,
-    /// Who says what is committed. Fixed at opening.
+    /// Who says what is committed.
     pub commit: Commit,
     /// Where a log that is made at opening begins; one that is there begins where it does.
     pub first_offset: i64,

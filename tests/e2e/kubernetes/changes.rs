@@ -1,7 +1,7 @@
 use e2e::fleet::{Fleet, ready_pods};
 use e2e::http::Ask;
 use e2e::oracle::Load;
-use e2e::stream::{create_topic, whole_flow, works_again};
+use e2e::stream::{create_copied_topic, whole_flow, works_again};
 use e2e::tenant::Tenant;
 use fluvio::metadata::topic::TopicSpec;
 use hyper::Method;
@@ -33,8 +33,10 @@ async fn spus_are_added_and_removed_under_load() -> anyhow::Result<()> {
     until_pods(fleet, &tenant, &["main-0", "main-1", "main-2", "sc-0"]).await?;
     tenant.person.running(&tenant.cluster.id).await?;
     let admin = tenant.admin().await?;
-    create_topic(&admin, "spread", 3).await?;
-    // An SPU that holds partitions stays until they are gone, and the tenant is told.
+    create_copied_topic(&admin, "everywhere", 1, 3).await?;
+    let spread = Load::start(&tenant, "spread", 3).await?;
+    spread.wait_for_more(200).await?;
+    // Three copies need three SPUs: they stay until the topic is gone, and the tenant is told.
     change(&tenant, &json!({"spus": 1})).await?;
     fleet
         .until("the tenant is told what the removal waits for", async || {
@@ -43,7 +45,8 @@ async fn spus_are_added_and_removed_under_load() -> anyhow::Result<()> {
             Ok(cluster["reason"].as_str().is_some_and(|reason| reason.contains("main-2")).then_some(()))
         })
         .await?;
-    admin.delete::<TopicSpec>("spread".to_string()).await?;
+    admin.delete::<TopicSpec>("everywhere".to_string()).await?;
+    // The others' partitions move to the SPU that stays.
     until_pods(fleet, &tenant, &["main-0", "sc-0"]).await?;
     fleet
         .until("the volumes of removed SPUs are gone", async || {
@@ -55,6 +58,7 @@ async fn spus_are_added_and_removed_under_load() -> anyhow::Result<()> {
         .await?;
     works_again(&tenant, "small-again").await?;
     println!("{} acknowledged records are there", load.verify(&tenant).await?);
+    println!("{} acknowledged records have moved", spread.verify(&tenant).await?);
     Ok(())
 }
 

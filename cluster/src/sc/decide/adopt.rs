@@ -7,9 +7,9 @@ use crate::link::Assignment;
 use crate::sc::metadata::{InSync, Metadata, Placement, Standing, Topic};
 use crate::sc::topic::{Replicas, TopicSpec};
 
-/// Takes over the partitions that an SPU holds and the metadata has never heard of; `None` if there are none.
-/// A higher epoch than the SPU's fences whatever the lost SC may still have told others. Where two
-/// incarnations claim one name, the one known first keeps it, and the other's data stays on its SPU, unserved.
+/// Takes over the partitions that an SPU holds and the metadata has never heard of, or knows less of; `None` if there
+/// are none. Nothing may be told to anybody before they are [`fenced`]. Where two incarnations claim one name, the
+/// one known first keeps it, and the other's data stays on its SPU, unserved.
 pub fn adopt(metadata: &Metadata, held: &[Assignment]) -> Option<Metadata> {
     let mut next = metadata.clone();
     for assignment in held.iter().filter(|held| !metadata.retired.contains_key(&held.topic_id)) {
@@ -36,19 +36,32 @@ pub fn adopt(metadata: &Metadata, held: &[Assignment]) -> Option<Metadata> {
 }
 
 /// Whether of each partition so many copies were heard of that one of them has every acknowledged record, and the
-/// epoch in which it was acknowledged: as many as an acknowledgement takes.
+/// epoch in which it was acknowledged: too few are left for an acknowledgement.
 pub fn heard_enough(metadata: &Metadata, came: &BTreeSet<i32>) -> bool {
-    metadata.topics.values().flat_map(|topic| topic.partitions.values()).all(|placed| {
-        let heard = placed.replicas.iter().filter(|spu| came.contains(spu)).count();
-        placed.replicas.len() == 1 || heard >= Placement::least_in_sync(placed.replicas.len())
+    metadata.placements().all(|placed| {
+        let unheard = placed.replicas.iter().filter(|spu| !came.contains(spu)).count();
+        unheard < placed.least_in_sync()
     })
+}
+
+/// What was taken over since `before`, each in a later epoch: that fences whatever the lost SC may still have told
+/// others.
+pub fn fenced(before: &Metadata, adopted: &Metadata) -> Metadata {
+    let next = adopted.with_placements(|topic, index, placed| {
+        let known = before.topics.values().find(|known| known.id == topic.id);
+        let same = known.and_then(|known| known.partitions.get(&index)) == Some(placed);
+        (!same).then(|| {
+            let in_sync = InSync { version: placed.in_sync.version + 1, ..placed.in_sync.clone() };
+            Placement { epoch: placed.epoch + 1, in_sync, ..placed.clone() }
+        })
+    });
+    next.unwrap_or_else(|| adopted.clone())
 }
 
 /// Whether nothing is to be learnt from what an SPU holds. One that was told of a later epoch heard it from an SC
 /// that lost its disk since.
 fn knows_better(known: &Placement, held: &Assignment) -> bool {
-    let same = known.leader == held.leader && known.in_sync.version >= held.in_sync.version;
-    known.epoch > held.epoch || known.epoch == held.epoch && same
+    (known.epoch, known.in_sync.version) >= (held.epoch, held.in_sync.version)
 }
 
 fn with_partition(mut topic: Topic, held: &Assignment) -> Option<Topic> {
@@ -56,9 +69,10 @@ fn with_partition(mut topic: Topic, held: &Assignment) -> Option<Topic> {
     if topic.partitions.get(&index).is_some_and(|known| knows_better(known, held)) {
         return None;
     }
-    let in_sync = InSync { version: held.in_sync.version + 1, spus: held.in_sync() };
-    let (leader, replicas) = (held.leader, held.replicas.clone());
-    let placed = Placement { epoch: held.epoch + 1, leader, replicas, in_sync };
+    let in_sync = InSync { version: held.in_sync.version, spus: held.in_sync() };
+    // What was about to move is moved anew, if it still has to.
+    let (epoch, factor) = (held.epoch, held.factor());
+    let placed = Placement { epoch, in_sync, factor, ..Placement::new(held.leader, held.replicas.clone()) };
     topic.partitions.insert(index, placed);
     let n_partitions = topic.partitions.keys().next_back().map_or(0, |last| last.saturating_add(1));
     match &mut topic.spec.replicas {
@@ -80,7 +94,7 @@ fn shape(held: &Assignment) -> Replicas {
     }
     Replicas::Computed {
         partitions: 0,
-        replication_factor: u32::try_from(held.replicas.len()).unwrap_or(u32::MAX),
+        replication_factor: u32::try_from(held.factor()).unwrap_or(u32::MAX),
         ignore_rack: false,
     }
 }

@@ -63,7 +63,7 @@ pub fn change_in_sync(
     }
     let comes = |spu: &i32| placed.in_sync.spus.contains(spu) || !world.gone.contains(spu);
     let wanted = &asked.wanted.spus;
-    let enough = wanted.len() >= Placement::least_in_sync(placed.replicas.len());
+    let enough = wanted.len() >= placed.least_in_sync();
     let possible = wanted.contains(&asker)
         && (enough || wanted.is_superset(&placed.in_sync.spus))
         && wanted.iter().all(|spu| placed.replicas.contains(spu) && comes(spu));
@@ -84,50 +84,53 @@ pub fn change_in_sync(
 /// that are away out of the sets as long as enough are left; `None` if nothing changes. Where nobody in sync is
 /// there, the partition waits for its leader.
 pub fn elect(metadata: &Metadata, world: &World) -> Option<Metadata> {
-    with_each(metadata, |_, _, placed| settled(placed, world))
+    metadata.with_placements(|_, _, placed| settled(placed, world))
 }
 
-/// An SPU whose process has just begun.
+/// An SPU of which more has to be known than that it is there.
 #[derive(Debug)]
 pub struct CameAnew<'a> {
     /// Which.
     pub spu: i32,
-    /// The partitions that it found on its disk, by incarnation and number.
+    /// Whether its process has just begun.
+    pub fresh: bool,
+    /// The partitions that it has on its disk, by incarnation and number.
     pub holds: &'a BTreeSet<(Uuid, u32)>,
     /// Whether what it acknowledged as stored was on its disk.
     pub durability: Durability,
 }
 
-/// What it led it leads in a new epoch, if at all, since others may have of the old one what it lost. Where its copy
-/// may lack committed records (its disk is another one, or they were in memory only) it is in sync no more, unless
-/// nobody else is; `None` if nothing changes.
+/// What an SPU led whose process has just begun, it leads in a new epoch, if at all, since others may have of the old one
+/// what it lost. Where its copy may lack committed records (its disk is another one, or they were in memory only) it
+/// is in sync no more, unless nobody else is, and nothing that was asked for before takes it in; `None` if nothing
+/// changes.
 pub fn came_anew(metadata: &Metadata, world: &World, came: &CameAnew<'_>) -> Option<Metadata> {
-    with_each(metadata, |topic_id, index, placed| {
-        let has_copies = placed.replicas.len() > 1;
-        has_copies.then(|| led_anew(placed, world, came, came.holds.contains(&(topic_id, index)))).flatten()
+    metadata.with_placements(|topic, index, placed| {
+        let holds = came.holds.contains(&(topic.id, index));
+        (placed.replicas.len() > 1).then(|| led_anew(placed, world, came, holds)).flatten()
     })
 }
 
 fn led_anew(placed: &Placement, world: &World, came: &CameAnew<'_>, holds: bool) -> Option<Placement> {
     let leads = placed.leader == came.spu;
+    let forgot = came.fresh && came.durability == Durability::Memory;
+    // An ask to take it in may be on its way from a leader that knew what it had before.
+    let lacks = placed.replicas.contains(&came.spu) && (!holds || forgot);
+    let begins_anew = leads && came.fresh;
+    if !(lacks || begins_anew) {
+        return None;
+    }
     let mut others = placed.in_sync.spus.clone();
     let was_in_sync = others.remove(&came.spu);
     let online = placed.replicas.iter().find(|spu| others.contains(spu) && world.online(**spu));
     // With nothing on its disk it has nothing, whoever else is there; what was in memory it may have after all.
-    let stands_back = was_in_sync
-        && match (holds, came.durability) {
-            (true, Durability::Disk) => false,
-            (true, Durability::Memory) => online.is_some(),
-            (false, _) => !others.is_empty(),
-        };
-    if !leads && !stands_back {
-        return None;
-    }
+    let better = if holds { online.is_some() } else { !others.is_empty() };
     let mut anew = Placement { epoch: placed.epoch + u32::from(leads), ..placed.clone() };
-    if stands_back {
+    anew.in_sync.version += u32::from(lacks);
+    if was_in_sync && lacks && better {
         let next = online.or_else(|| placed.replicas.iter().find(|spu| others.contains(spu)));
         anew.leader = if leads { *next? } else { placed.leader };
-        anew.in_sync = InSync { version: placed.in_sync.version + 1, spus: others };
+        anew.in_sync.spus = others;
     }
     Some(anew)
 }
@@ -136,7 +139,7 @@ fn settled(placed: &Placement, world: &World) -> Option<Placement> {
     let here: BTreeSet<i32> =
         placed.in_sync.spus.iter().copied().filter(|spu| !world.gone.contains(spu)).collect();
     let leads_on = !world.gone.contains(&placed.leader);
-    let enough = here.len() >= Placement::least_in_sync(placed.replicas.len());
+    let enough = here.len() >= placed.least_in_sync();
     let shrinks = enough && here != placed.in_sync.spus;
     if leads_on && !shrinks {
         return None;
@@ -150,27 +153,7 @@ fn settled(placed: &Placement, world: &World) -> Option<Placement> {
         true => InSync { version: placed.in_sync.version + 1, spus: here },
         false => placed.in_sync.clone(),
     };
-    Some(Placement { epoch, leader, replicas: placed.replicas.clone(), in_sync })
-}
-
-/// The metadata with other placements where there are such; however many, it is one change.
-fn with_each(
-    metadata: &Metadata,
-    change: impl Fn(Uuid, u32, &Placement) -> Option<Placement>,
-) -> Option<Metadata> {
-    let mut next = metadata.clone();
-    for topic in next.topics.values_mut() {
-        let changed = topic
-            .partitions
-            .iter()
-            .filter_map(|(index, placed)| change(topic.id, *index, placed).map(|placed| (*index, placed)));
-        let changed: Vec<(u32, Placement)> = changed.collect();
-        if !changed.is_empty() {
-            next.revision = metadata.revision + 1;
-            Arc::make_mut(topic).partitions.extend(changed);
-        }
-    }
-    (next.revision != metadata.revision).then_some(next)
+    Some(Placement { epoch, leader, in_sync, ..placed.clone() })
 }
 
 #[cfg(test)]

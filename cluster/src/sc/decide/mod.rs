@@ -5,13 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 mod adopt;
 mod elect;
 mod leave;
+mod moves;
 mod place;
 mod provision;
 mod topics;
 
-pub use adopt::{adopt, heard_enough};
+pub use adopt::{adopt, fenced, heard_enough};
 pub use elect::{CameAnew, InSyncAsked, InSyncRefused, came_anew, change_in_sync, elect};
 pub use leave::{StillHolds, replicas, without};
+pub use moves::move_copies;
 pub use place::place;
 pub use provision::{confirm_retired, ensure_consumer_offsets, provision};
 pub use topics::{NewTopic, add_partitions, create_topic, delete_topic};
@@ -27,6 +29,8 @@ pub struct World {
     pub gone: BTreeSet<i32>,
     /// Those of them that get nothing new.
     pub leaving: BTreeSet<i32>,
+    /// Whether no SPU has come or gone for a while: time to put in order what can wait.
+    pub calm: bool,
     /// Most partitions over all topics.
     pub partitions_limit: u32,
 }

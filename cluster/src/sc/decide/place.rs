@@ -54,7 +54,7 @@ fn as_assigned(world: &World, map: &[Vec<i32>], from: u32) -> Result<BTreeMap<u3
 }
 
 /// What each SPU that is there carries already.
-struct Load<'a> {
+pub(super) struct Load<'a> {
     spus: BTreeMap<i32, Carries<'a>>,
 }
 
@@ -66,12 +66,13 @@ struct Carries<'a> {
 }
 
 impl<'a> Load<'a> {
-    fn of(metadata: &Metadata, world: &'a World, ignore_rack: bool) -> Self {
+    pub(super) fn of(metadata: &Metadata, world: &'a World, ignore_rack: bool) -> Self {
         let rack = |spu: &i32| world.racks.get(spu).filter(|_| !ignore_rack).map(String::as_str);
         let mut spus: BTreeMap<i32, Carries<'_>> =
             world.open().map(|spu| (spu, Carries { rack: rack(&spu), ..Carries::default() })).collect();
-        for placed in metadata.topics.values().flat_map(|topic| topic.partitions.values()) {
-            for spu in &placed.replicas {
+        for placed in metadata.placements() {
+            let to_be = if placed.moving_to.is_empty() { &placed.replicas } else { &placed.moving_to };
+            for spu in to_be {
                 if let Some(carries) = spus.get_mut(spu) {
                     carries.n_copies += 1;
                     carries.n_leaders += usize::from(*spu == placed.leader);
@@ -92,25 +93,38 @@ impl<'a> Load<'a> {
         Ok(wanted.map(|index| (index, self.next(factor))).collect())
     }
 
-    /// The SPU that leads least leads; copies go where fewest are, in racks that have none of it if there are
-    /// such.
     fn next(&mut self, factor: usize) -> Placement {
         let mut chosen: Vec<i32> = Vec::with_capacity(factor);
         while chosen.len() < factor {
-            let racks: Vec<_> = chosen.iter().filter_map(|spu| self.spus.get(spu)?.rack).collect();
-            let worth = |(spu, carries): &(&i32, &Carries<'_>)| {
-                let shares_rack = carries.rack.is_some_and(|rack| racks.contains(&rack));
-                let leads = if chosen.is_empty() { carries.n_leaders } else { 0 };
-                (shares_rack, leads, carries.n_copies, **spu)
-            };
-            let free = self.spus.iter().filter(|(spu, _)| !chosen.contains(spu));
-            let Some(best) = free.min_by_key(worth).map(|(spu, _)| *spu) else { break };
-            if let Some(carries) = self.spus.get_mut(&best) {
-                carries.n_copies += 1;
-                carries.n_leaders += usize::from(chosen.is_empty());
-            }
+            let Some(best) = self.choose(&chosen) else { break };
             chosen.push(best);
         }
         Placement::new(chosen.first().copied().unwrap_or(-1), chosen)
+    }
+
+    /// The SPU for one more copy, which it carries from then on; `None` if all have one. The first goes to the SPU
+    /// that leads least; others where fewest are, in racks that have none of it if there are such.
+    pub(super) fn choose(&mut self, chosen: &[i32]) -> Option<i32> {
+        let racks: Vec<_> = chosen.iter().filter_map(|spu| self.spus.get(spu)?.rack).collect();
+        let worth = |(spu, carries): &(&i32, &Carries<'_>)| {
+            let shares_rack = carries.rack.is_some_and(|rack| racks.contains(&rack));
+            let leads = if chosen.is_empty() { carries.n_leaders } else { 0 };
+            (shares_rack, leads, carries.n_copies, **spu)
+        };
+        let free = self.spus.iter().filter(|(spu, _)| !chosen.contains(spu));
+        let best = free.min_by_key(worth).map(|(spu, _)| *spu)?;
+        let carries = self.spus.get_mut(&best)?;
+        carries.n_copies += 1;
+        carries.n_leaders += usize::from(chosen.is_empty());
+        Some(best)
+    }
+
+    /// The SPUs that carry most and least copies, if moving one from the first to the second makes a difference.
+    pub(super) fn uneven(&self) -> Option<(i32, i32)> {
+        let (most, carries_most) =
+            self.spus.iter().max_by_key(|(spu, carries)| (carries.n_copies, -**spu))?;
+        let (least, carries_least) =
+            self.spus.iter().min_by_key(|(spu, carries)| (carries.n_copies, **spu))?;
+        (carries_most.n_copies > carries_least.n_copies + 1).then_some((*most, *least))
     }
 }

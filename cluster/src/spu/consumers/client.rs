@@ -42,7 +42,9 @@ impl Spu {
         let request = OffsetsRequest::Update { consumer_id, key: reader.key.clone(), offset };
         match self.consumers_call(request).await {
             OffsetsAnswer::Done | OffsetsAnswer::Consumers(_) => Ok(()),
-            OffsetsAnswer::Failed(why) => Err(ErrorCode::OffsetFlushRequestError(why)),
+            OffsetsAnswer::Failed(why) | OffsetsAnswer::NotNow(why) => {
+                Err(ErrorCode::OffsetFlushRequestError(why))
+            }
         }
     }
 
@@ -57,7 +59,7 @@ impl Spu {
             let key = PartitionKey { topic: asked.topic, partition: asked.partition };
             match self.consumers_call(OffsetsRequest::Delete { consumer_id: asked.consumer, key }).await {
                 OffsetsAnswer::Done | OffsetsAnswer::Consumers(_) => ErrorCode::None,
-                OffsetsAnswer::Failed(why) => ErrorCode::Other(why),
+                OffsetsAnswer::Failed(why) | OffsetsAnswer::NotNow(why) => ErrorCode::Other(why),
             }
         } else {
             ErrorCode::PermissionDenied
@@ -81,7 +83,7 @@ impl Spu {
         let (error, offsets) = match answer {
             OffsetsAnswer::Consumers(offsets) => (ErrorCode::None, offsets),
             OffsetsAnswer::Failed(_) if !permitted => (ErrorCode::PermissionDenied, Vec::new()),
-            OffsetsAnswer::Failed(why) => (ErrorCode::Other(why), Vec::new()),
+            OffsetsAnswer::Failed(why) | OffsetsAnswer::NotNow(why) => (ErrorCode::Other(why), Vec::new()),
             OffsetsAnswer::Done => (ErrorCode::None, Vec::new()),
         };
         let offsets = offsets.into_iter().map(|found| ConsumerOffset {

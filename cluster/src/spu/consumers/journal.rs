@@ -5,7 +5,7 @@
 //! that reads to the same table, since the copy is on disk before anything older goes.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Buf;
 use cluster_storage::batch::Batch;
@@ -16,6 +16,8 @@ use super::record;
 use super::table::{Entry, Key, Table};
 use crate::link::{OffsetsAnswer, OffsetsCall, OffsetsRequest, PartitionKey, View};
 use crate::spu::Replica;
+use crate::spu::copies::Lead;
+use crate::spu::produce::committed_by_all;
 use crate::usage::Usage;
 use crate::wire::{record_batch, records_of};
 
@@ -23,6 +25,8 @@ use crate::wire::{record_batch, records_of};
 const READ_BYTES: usize = 1 << 20;
 /// Entries in one batch of a copy.
 const COPIED_AT_ONCE: usize = 1000;
+/// How long the copies may take.
+const COPIES_PATIENCE: Duration = Duration::from_secs(8);
 /// A consumer's name.
 const MOST_NAME_BYTES: usize = 1024;
 
@@ -32,6 +36,8 @@ type Change = (Key, Option<Entry>);
 pub(super) struct Journal {
     replica: Arc<Replica>,
     log: Partition,
+    /// Where there are copies.
+    lead: Option<Arc<Lead>>,
     table: Table,
     usage: Arc<Usage>,
 }
@@ -46,9 +52,10 @@ impl Journal {
     pub(super) async fn open(
         replica: Arc<Replica>,
         log: Partition,
+        lead: Option<Arc<Lead>>,
         usage: Arc<Usage>,
     ) -> Result<Self, String> {
-        let mut journal = Self { replica, log, table: Table::default(), usage };
+        let mut journal = Self { replica, log, lead, table: Table::default(), usage };
         let mut position = journal.log.offsets().log_start;
         while position < journal.log.offsets().leo {
             let slice = journal.log.read(position, READ_BYTES, Isolation::Uncommitted).await;
@@ -76,8 +83,9 @@ impl Journal {
         Ok(())
     }
 
-    /// Does what is asked, all changes in one write. Lists are made after it.
-    pub(super) async fn answer(&mut self, view: &View, calls: Vec<OffsetsCall>) {
+    /// Does what is asked, all changes in one write. Lists are made after it. False if it has to be read anew: what
+    /// was not stored may turn out to be.
+    pub(super) async fn answer(&mut self, view: &View, calls: Vec<OffsetsCall>) -> bool {
         self.table.keep_living(view);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let planned: Vec<Result<Option<Change>, String>> =
@@ -90,15 +98,16 @@ impl Journal {
                 (_, _, OffsetsRequest::Fetch { consumer_id, key }) => {
                     OffsetsAnswer::Consumers(self.table.list(consumer_id.as_deref(), key.as_ref()))
                 }
-                (Err(why), Ok(Some(_)), _) => OffsetsAnswer::Failed(why.clone()),
+                (Err(why), Ok(Some(_)), _) => OffsetsAnswer::NotNow(why.clone()),
                 (_, Ok(_), _) => OffsetsAnswer::Done,
             };
             // Whoever gave up waiting needs no answer.
             let _ = call.reply.send(answer);
         }
-        if self.table.is_stale() {
+        if stored.is_ok() && self.table.is_stale() {
             self.compact().await;
         }
+        stored.is_ok()
     }
 
     /// The record that a request makes; none for one that changes nothing.
@@ -142,7 +151,11 @@ impl Journal {
         let bytes = record_batch(records, now_ms).map_err(|error| error.to_string())?;
         let n_bytes = i64::try_from(bytes.len()).unwrap_or(i64::MAX);
         let batch = Batch::parse(&bytes).map_err(|error| error.to_string())?;
-        self.log.append(vec![batch]).await.map_err(|error| error.to_string())?;
+        let appended = self.log.append(vec![batch]).await.map_err(|error| error.to_string())?;
+        if let Some(lead) = &self.lead {
+            let committed = committed_by_all(lead, &self.log, appended.next_offset, COPIES_PATIENCE).await;
+            committed.map_err(|_| "its copies did not take it")?;
+        }
         Ok(n_bytes)
     }
 

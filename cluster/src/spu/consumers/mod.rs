@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Spu;
 use crate::link::{OffsetsAnswer, OffsetsCall, OffsetsRequest, SpuLink};
@@ -26,8 +26,10 @@ use journal::Journal;
 const QUEUE: usize = 256;
 /// Requests done in one write.
 const AT_ONCE: usize = 256;
-/// How long a client's request may take, the way to another SPU included.
+/// How long a client's request may take, the way to another SPU and an election included.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a new leader waits for its copies to say what was committed before it.
+const MARK_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The way to the table for this SPU's own clients.
 #[derive(Debug)]
@@ -55,21 +57,32 @@ impl Consumers {
 }
 
 impl Spu {
-    /// Has an operation done here or by the SPU that leads the offsets.
+    /// Has an operation done here or by the SPU that leads the offsets; held while there is none, since to do it twice
+    /// is to do it once.
     pub(super) async fn consumers_call(&self, request: OffsetsRequest) -> OffsetsAnswer {
-        let failed = |why: String| OffsetsAnswer::Failed(why);
-        let leads = self.replicas.leader(CONSUMER_OFFSETS, 0, ErrorCode::PartitionNotLeader).is_ok();
-        let call = async {
-            if leads {
-                let closed = || failed("this SPU no longer leads the consumer offsets".into());
-                self.consumers.here(request).await.unwrap_or_else(closed)
-            } else {
-                let answer = self.consumers.link.offsets(request).await;
-                answer.unwrap_or_else(|error| failed(format!("no way to the consumer offsets: {error}")))
+        let deadline = Instant::now() + PATIENCE;
+        let mut said = "the consumer offsets did not answer in time".to_owned();
+        loop {
+            match timeout_at(deadline, self.consumers_call_once(request.clone())).await {
+                Ok(OffsetsAnswer::NotNow(why)) => said = why,
+                Ok(answer) => return answer,
+                Err(_) => return OffsetsAnswer::Failed(said),
             }
-        };
-        let late = |_| failed("the consumer offsets did not answer in time".into());
-        timeout(PATIENCE, call).await.unwrap_or_else(late)
+            if self.rerouted(deadline).await.is_err() {
+                return OffsetsAnswer::Failed(said);
+            }
+        }
+    }
+
+    async fn consumers_call_once(&self, request: OffsetsRequest) -> OffsetsAnswer {
+        let leads = self.replicas.leader(CONSUMER_OFFSETS, 0, ErrorCode::PartitionNotLeader).is_ok();
+        let not_now = |why: String| OffsetsAnswer::NotNow(why);
+        if leads {
+            let closed = || not_now("this SPU no longer leads the consumer offsets".into());
+            return self.consumers.here(request).await.unwrap_or_else(closed);
+        }
+        let answer = self.consumers.link.offsets(request).await;
+        answer.unwrap_or_else(|error| not_now(format!("no way to the consumer offsets: {error}")))
     }
 
     /// Answers what this SPU's clients and other SPUs ask, until stopped.
@@ -100,11 +113,15 @@ impl Spu {
     async fn answer_calls(&self, journal: &mut Option<Journal>, calls: Vec<OffsetsCall>) {
         let view = Arc::clone(&self.link.view().borrow());
         match self.opened_journal(journal.take()).await {
-            Ok(opened) => journal.insert(opened).answer(&view, calls).await,
+            Ok(mut opened) => {
+                if opened.answer(&view, calls).await {
+                    *journal = Some(opened);
+                }
+            }
             Err(why) => {
                 for call in calls {
                     // Whoever gave up waiting needs no answer.
-                    let _ = call.reply.send(OffsetsAnswer::Failed(why.clone()));
+                    let _ = call.reply.send(OffsetsAnswer::NotNow(why.clone()));
                 }
             }
         }
@@ -114,9 +131,17 @@ impl Spu {
     async fn opened_journal(&self, current: Option<Journal>) -> Result<Journal, String> {
         let found = self.replicas.leader(CONSUMER_OFFSETS, 0, ErrorCode::PartitionNotLeader);
         let (replica, log) = found.map_err(|_| "this SPU does not lead the consumer offsets now")?;
-        match current.filter(|journal| journal.is_of(&replica)) {
-            Some(journal) => Ok(journal),
-            None => Journal::open(replica, log, Arc::clone(&self.usage)).await,
+        if let Some(journal) = current.filter(|journal| journal.is_of(&replica)) {
+            return Ok(journal);
         }
+        let lead = self.leads.get(&replica.assignment.key).filter(|lead| lead.is_of(&replica.assignment));
+        if replica.has_copies() && lead.is_none() {
+            return Err("this SPU has only begun to lead the consumer offsets".into());
+        }
+        if let Some(lead) = &lead {
+            let known = timeout(MARK_PATIENCE, lead.mark_is_known()).await;
+            known.map_err(|_| "it is not known yet which consumer offsets are committed")?;
+        }
+        Journal::open(replica, log, lead, Arc::clone(&self.usage)).await
     }
 }

@@ -24,6 +24,8 @@ const MARK_PAUSE: Duration = Duration::from_millis(20);
 /// One copy that is fed.
 struct Feed {
     lead: Arc<Lead>,
+    spu: i32,
+    number: u64,
     position: i64,
     told_hw: i64,
     ended: bool,
@@ -35,6 +37,8 @@ impl Spu {
     pub(in crate::spu) fn feed(&self, follow: Follow, acks: Parcels) -> Reply {
         let lead = self.leads.get(&follow.placed.key);
         let lead = lead.filter(|lead| (lead.topic_id, lead.epoch) == (follow.placed.topic_id, follow.epoch));
+        // A copy that was added may hear of it before its leader does, and asks again.
+        let lead = lead.filter(|lead| lead.knows(follow.spu));
         let Some(lead) = lead else { return only(&Fed::NotLeader, Bytes::new()) };
         let offsets = lead.log.offsets();
         let facts = Facts {
@@ -47,8 +51,11 @@ impl Spu {
             tracing::info!(partition = %follow.placed.key, spu = follow.spu, ?objection, "a copy differs");
             return only(&objection, Bytes::new());
         }
-        let heard = AbortOnDropHandle::new(tokio::spawn(hear(Arc::clone(&lead), follow.spu, acks)));
-        let feed = Feed { lead, position: follow.position, told_hw: -1, ended: false, _acks: heard };
+        let counts = CountsAsFed::begin(Arc::clone(&lead), follow.spu);
+        let (spu, number) = (follow.spu, counts.feed);
+        let heard = AbortOnDropHandle::new(tokio::spawn(hear(counts, acks)));
+        let feed =
+            Feed { lead, spu, number, position: follow.position, told_hw: -1, ended: false, _acks: heard };
         stream::unfold(feed, |mut feed| async move {
             let parts = feed.next().await?;
             Some((stream::iter(parts), feed))
@@ -59,10 +66,10 @@ impl Spu {
 }
 
 /// Hears how far the copy is, until it goes.
-async fn hear(lead: Arc<Lead>, spu: i32, mut acks: Parcels) {
-    let _fed = CountsAsFed::begin(Arc::clone(&lead), spu);
+async fn hear(fed: CountsAsFed, mut acks: Parcels) {
     while let Ok(Some(ack)) = acks.next::<Ack>().await {
-        lead.tell(|leading, now_ms| leading.heard(spu, ack.head.durable, now_ms));
+        let durable = ack.head.durable;
+        fed.lead.tell(|leading, now_ms| leading.heard(fed.spu, fed.feed, durable, now_ms));
     }
 }
 
@@ -70,18 +77,20 @@ async fn hear(lead: Arc<Lead>, spu: i32, mut acks: Parcels) {
 struct CountsAsFed {
     lead: Arc<Lead>,
     spu: i32,
+    feed: u64,
 }
 
 impl CountsAsFed {
     fn begin(lead: Arc<Lead>, spu: i32) -> Self {
-        lead.tell(|leading, _| leading.fed(spu, true));
-        Self { lead, spu }
+        let mut feed = 0;
+        lead.tell(|leading, _| feed = leading.begin_feed(spu));
+        Self { lead, spu, feed }
     }
 }
 
 impl Drop for CountsAsFed {
     fn drop(&mut self) {
-        self.lead.tell(|leading, _| leading.fed(self.spu, false));
+        self.lead.tell(|leading, _| leading.end_feed(self.spu, self.feed));
     }
 }
 
@@ -91,13 +100,18 @@ impl Feed {
         if self.ended {
             return None;
         }
-        let over = self.lead.over();
+        let lead = Arc::clone(&self.lead);
+        let (over, spu, number) = (lead.over(), self.spu, self.number);
         let fed = tokio::select! {
             fed = self.read() => fed,
             () = over.cancelled() => Err(Fed::NotLeader),
+            () = lead.feeds_no_more(spu, number) => Err(Fed::NotLeader),
         };
         let (head, payload) = match fed {
-            Ok((hw, payload)) => (Fed::Batches { hw }, payload),
+            Ok((hw, payload)) => {
+                let log_start = self.lead.log.offsets().log_start;
+                (Fed::Batches { hw, log_start }, payload)
+            }
             Err(last) => {
                 self.ended = true;
                 (last, Bytes::new())

@@ -166,12 +166,16 @@ impl Follower {
 
     async fn take(&self, parcel: Parcel<Fed>) -> Result<Option<Ticket>, Ended> {
         match parcel.head {
-            Fed::Batches { hw } => {
+            Fed::Batches { hw, log_start } => {
                 let ticket = match parcel.payload.is_empty() {
                     true => None,
                     false => Some(self.log.enqueue_copy(batch::split(&parcel.payload, LIMITS)?).await?),
                 };
                 self.log.commit(hw);
+                // What has a retention goes by that; consumers' offsets go when their leader has compacted them.
+                if self.assignment.options.system && log_start > self.log.offsets().log_start {
+                    self.log.let_go(log_start);
+                }
                 Ok(ticket)
             }
             Fed::Diverged { epoch, end } => {

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use cluster_storage::Partition;
+use tokio::sync::watch;
 use tokio::time::{Instant, interval};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
@@ -26,6 +27,8 @@ pub(in crate::spu) struct Lead {
     pub(super) log: Partition,
     leading: Mutex<Leading>,
     link: SpuLink,
+    /// Version of the copies that the SC told last.
+    told: watch::Sender<u32>,
     begin: Instant,
     over: CancellationToken,
 }
@@ -42,6 +45,19 @@ impl Lead {
         let mut hw = self.log.watch_hw();
         while *hw.borrow_and_update() < begin {
             changed(&mut hw).await;
+        }
+    }
+
+    /// Whether this SPU has a copy, as far as is known here.
+    pub(super) fn knows(&self, spu: i32) -> bool {
+        self.leading.lock().unwrap_or_else(PoisonError::into_inner).knows(spu)
+    }
+
+    /// Returns when a stream to a copy does not count any more.
+    pub(super) async fn feeds_no_more(&self, spu: i32, feed: u64) {
+        let mut told = self.told.subscribe();
+        while self.leading.lock().unwrap_or_else(PoisonError::into_inner).feeds(spu, feed) {
+            changed(&mut told).await;
         }
     }
 
@@ -106,7 +122,8 @@ impl Leads {
                 .remove(&assignment.key)
                 .filter(|(lead, _)| lead.is_of(assignment) && lead.log.is_same(log));
             let lead = same.unwrap_or_else(|| begin(own, assignment, log.clone(), link.clone()));
-            lead.0.tell(|leading, _| leading.told(assignment.in_sync.clone()));
+            lead.0.tell(|leading, now_ms| leading.told(assignment, now_ms));
+            lead.0.told.send_replace(assignment.in_sync.version);
             next.insert(assignment.key.clone(), lead);
         }
         *known = next;
@@ -126,7 +143,7 @@ impl Lead {
 
 fn begin(own: i32, assignment: &Assignment, log: Partition, link: SpuLink) -> (Arc<Lead>, DropGuard) {
     let over = CancellationToken::new();
-    let leading = Leading::new(own, &assignment.replicas, assignment.in_sync.clone(), ends(&log), 0);
+    let leading = Leading::new(own, assignment, ends(&log), 0);
     let lead = Arc::new(Lead {
         key: assignment.key.clone(),
         topic_id: assignment.topic_id,
@@ -134,6 +151,7 @@ fn begin(own: i32, assignment: &Assignment, log: Partition, link: SpuLink) -> (A
         log,
         leading: Mutex::new(leading),
         link,
+        told: watch::Sender::new(assignment.in_sync.version),
         begin: Instant::now(),
         over: over.clone(),
     });

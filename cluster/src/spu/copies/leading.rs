@@ -3,7 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::sc::metadata::{InSync, Placement};
+use crate::link::Assignment;
+use crate::sc::metadata::{InSync, majority};
 
 /// A copy that has not caught up for this long is no longer waited for, in milliseconds.
 pub(super) const LAG_MS: u64 = 5_000;
@@ -15,12 +16,14 @@ const ASK_AGAIN_MS: u64 = 1_000;
 #[derive(Debug)]
 pub(super) struct Leading {
     own: i32,
-    n_replicas: usize,
+    /// Fewer in sync commit nothing.
+    least: usize,
     /// The set that the SC told last.
     in_sync: InSync,
     /// What the SC was asked for and has not answered, and when.
     asked: Option<(BTreeSet<i32>, u64)>,
     followers: BTreeMap<i32, Follower>,
+    n_feeds: u64,
     /// Where the log ends, and how far it is durable.
     leo: i64,
     durable: i64,
@@ -34,8 +37,9 @@ struct Follower {
     durable: i64,
     /// When it last had everything.
     whole_ms: u64,
-    /// Streams to it that are open: a new one may begin before the end of an old one is seen.
-    n_feeds: u32,
+    /// The stream to it that began last, if it has not ended. What an older one says is of a time before, perhaps of
+    /// another disk.
+    feed: Option<u64>,
 }
 
 /// Where the leader's log stands.
@@ -48,12 +52,30 @@ pub(super) struct Ends {
 
 impl Leading {
     /// At the start of an epoch, nothing heard from anybody yet.
-    pub(super) fn new(own: i32, replicas: &[i32], in_sync: InSync, ends: Ends, now_ms: u64) -> Self {
-        let unheard = Follower { durable: -1, whole_ms: now_ms, n_feeds: 0 };
-        let followers = replicas.iter().filter(|spu| **spu != own).map(|spu| (*spu, unheard)).collect();
+    pub(super) fn new(own: i32, assignment: &Assignment, ends: Ends, now_ms: u64) -> Self {
         let Ends { leo, durable, hw } = ends;
-        let n_replicas = replicas.len();
-        Self { own, n_replicas, in_sync, asked: None, followers, leo, durable, hw, epoch_start: leo }
+        let mut leading = Self {
+            own,
+            least: 1,
+            in_sync: assignment.in_sync.clone(),
+            asked: None,
+            followers: BTreeMap::new(),
+            n_feeds: 0,
+            leo,
+            durable,
+            hw,
+            epoch_start: leo,
+        };
+        leading.lead(assignment, now_ms);
+        leading
+    }
+
+    fn lead(&mut self, assignment: &Assignment, now_ms: u64) {
+        let followers = assignment.replicas.iter().filter(|spu| **spu != self.own);
+        let unheard = Follower { durable: -1, whole_ms: now_ms, feed: None };
+        let known = |spu: &i32| (*spu, self.followers.get(spu).copied().unwrap_or(unheard));
+        self.followers = followers.map(known).collect();
+        self.least = majority(assignment.factor());
     }
 
     /// Where this epoch's records begin.
@@ -61,11 +83,17 @@ impl Leading {
         self.epoch_start
     }
 
-    /// The SC says which copies are in sync.
-    pub(super) fn told(&mut self, in_sync: InSync) {
-        if in_sync.version > self.in_sync.version {
-            self.in_sync = in_sync;
+    /// Whether this SPU has a copy, as far as the SC has told: what it says before that would be forgotten.
+    pub(super) fn knows(&self, spu: i32) -> bool {
+        self.followers.contains_key(&spu)
+    }
+
+    /// The SC says which copies there are, and which are in sync.
+    pub(super) fn told(&mut self, assignment: &Assignment, now_ms: u64) {
+        if assignment.in_sync.version > self.in_sync.version {
+            self.in_sync = assignment.in_sync.clone();
             self.asked = None;
+            self.lead(assignment, now_ms);
         }
     }
 
@@ -81,20 +109,31 @@ impl Leading {
         self.hw = self.hw.max(ends.hw);
     }
 
-    /// A stream to a copy began, or ended.
-    pub(super) fn fed(&mut self, spu: i32, began: bool) {
+    /// A stream to a copy begins, and what was heard from it before counts no more: its disk may be another one now.
+    /// Returns the stream's number.
+    pub(super) fn begin_feed(&mut self, spu: i32) -> u64 {
+        self.n_feeds += 1;
         if let Some(follower) = self.followers.get_mut(&spu) {
-            follower.n_feeds = match began {
-                true => follower.n_feeds.saturating_add(1),
-                false => follower.n_feeds.saturating_sub(1),
-            };
+            (follower.feed, follower.durable) = (Some(self.n_feeds), -1);
+        }
+        self.n_feeds
+    }
+
+    /// Whether this is the stream that counts: the copy was not taken away since, nor another begun.
+    pub(super) fn feeds(&self, spu: i32, feed: u64) -> bool {
+        self.followers.get(&spu).is_some_and(|follower| follower.feed == Some(feed))
+    }
+
+    /// A stream to a copy ended.
+    pub(super) fn end_feed(&mut self, spu: i32, feed: u64) {
+        if let Some(follower) = self.followers.get_mut(&spu) {
+            follower.feed.take_if(|current| *current == feed);
         }
     }
 
-    /// A copy has everything before `durable`.
-    pub(super) fn heard(&mut self, spu: i32, durable: i64, now_ms: u64) {
-        if let Some(follower) = self.followers.get_mut(&spu) {
-            // Back is possible, too: it cut off what the former leader gave it.
+    /// A copy says on a stream that it has everything before `durable`.
+    pub(super) fn heard(&mut self, spu: i32, feed: u64, durable: i64, now_ms: u64) {
+        if let Some(follower) = self.followers.get_mut(&spu).filter(|known| known.feed == Some(feed)) {
             follower.durable = durable;
             if durable >= self.leo {
                 follower.whole_ms = now_ms;
@@ -104,7 +143,7 @@ impl Leading {
 
     /// Up to where everything is committed.
     pub(super) fn committed(&mut self) -> i64 {
-        if self.in_sync.spus.len() >= Placement::least_in_sync(self.n_replicas) {
+        if self.in_sync.spus.len() >= self.least {
             let asked = self.asked.iter().flat_map(|(asked, _)| asked);
             let counted = self.in_sync.spus.iter().chain(asked);
             let least = counted.map(|spu| self.durable_of(*spu)).min().unwrap_or(self.hw);
@@ -132,8 +171,7 @@ impl Leading {
             .collect();
         // Fewer than can commit are no use, so the last ones stay, however far they are behind.
         let stay: Vec<i32> = self.in_sync.spus.difference(&wanted).copied().collect();
-        let least = Placement::least_in_sync(self.n_replicas);
-        let n_missing = least.saturating_sub(wanted.len());
+        let n_missing = self.least.saturating_sub(wanted.len());
         wanted.extend(stay.into_iter().take(n_missing));
         // What was asked before may still be granted: then only another word of the SC settles it.
         if wanted == self.in_sync.spus && self.asked.is_none() {
@@ -155,7 +193,7 @@ impl Leading {
             return whole || now_ms < follower.whole_ms + LAG_MS;
         }
         // It has every committed record, and none of an epoch that this one does not know.
-        follower.n_feeds > 0 && follower.durable >= self.hw.max(self.epoch_start)
+        follower.feed.is_some() && follower.durable >= self.hw.max(self.epoch_start)
     }
 }
 

@@ -17,4 +17,4 @@ mod leading;
 mod simulation;
 
 pub(super) use follow::Follows;
-pub(super) use lead::Leads;
+pub(super) use lead::{Lead, Leads};

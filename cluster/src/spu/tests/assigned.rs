@@ -98,6 +98,26 @@ async fn what_is_neither_assigned_nor_deleted_is_kept_and_not_served() {
 }
 
 #[tokio::test]
+async fn a_copy_that_others_have_in_its_place_is_removed_and_begins_empty_if_it_comes_back() {
+    let (folder, cluster) = (tempfile::tempdir().unwrap(), Cluster::new());
+    let listener = Controller::listen(folder.path());
+    let unit = Unit::with_numbers(folder.path(), &cluster).await;
+    let mut controller = Controller::accept(&listener).await;
+    controller.put(numbers(), &[]).await;
+    let mut client = unit.client(&cluster).await;
+    produced(&mut client, "numbers", &[(0, &batch(&["a"])), (1, &batch(&["b"]))]).await;
+    let mut without = numbers();
+    without.remove(0);
+    for _ in 0..2 {
+        controller.put_dropping(without.clone(), &[(1, 0)]).await;
+        assert_eq!(folders(folder.path()), 2, "of its topic, only the partition that moved is gone");
+    }
+    assert_eq!(produced(&mut client, "numbers", &[(1, &batch(&["b"]))]).await, [(1, 0, 1)]);
+    controller.put(numbers(), &[]).await;
+    assert_eq!(produced(&mut client, "numbers", &[(0, &batch(&["c"]))]).await, [(0, 0, 0)]);
+}
+
+#[tokio::test]
 async fn a_changed_epoch_is_in_every_batch_stored_after_it() {
     let (folder, cluster) = (tempfile::tempdir().unwrap(), Cluster::new());
     let listener = Controller::listen(folder.path());

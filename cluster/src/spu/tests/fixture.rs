@@ -93,6 +93,7 @@ pub(super) fn assignment(topic: &str, partition: u32, topic_id: u128, options: T
         leader: 5001,
         replicas: vec![5001],
         in_sync: Default::default(),
+        factor: 1,
         placed_by_client: false,
         options,
     }
@@ -148,19 +149,24 @@ impl Controller {
         self.applied().await;
     }
 
+    /// Sends a whole view in which these copies are dropped, and waits until it is in force.
+    pub(super) async fn put_dropping(&mut self, assigned: Vec<Assignment>, dropped: &[(u128, u32)]) {
+        let dropped = dropped.iter().map(|(id, index)| (Uuid::from_u128(*id), *index)).collect();
+        self.tell_change(assigned, ViewChange { dropped, ..ViewChange::default() }).await;
+        self.applied().await;
+    }
+
     /// Sends a whole view.
     pub(super) async fn tell(&mut self, assigned: Vec<Assignment>, retired: &[u128]) {
+        let retired = retired.iter().map(|id| Uuid::from_u128(*id)).collect();
+        self.tell_change(assigned, ViewChange { retired, ..ViewChange::default() }).await;
+    }
+
+    async fn tell_change(&mut self, assigned: Vec<Assignment>, change: ViewChange) {
         self.revision += 1;
         let topics_made =
             assigned.iter().map(|assignment| (assignment.key.topic.clone(), assignment.topic_id)).collect();
-        let change = ViewChange {
-            revision: self.revision,
-            whole: true,
-            assigned,
-            topics_made,
-            retired: retired.iter().map(|id| Uuid::from_u128(*id)).collect(),
-            ..ViewChange::default()
-        };
+        let change = ViewChange { revision: self.revision, whole: true, assigned, topics_made, ..change };
         self.send(&FromSc::View(change)).await;
     }
 

@@ -47,6 +47,16 @@ impl Log {
         Ok(done)
     }
 
+    /// Removes closed segments that end at `before` or earlier.
+    pub(crate) fn let_go(&mut self, before: i64) {
+        while let Some(oldest) = self.oldest_closed() {
+            if oldest.next_offset() > before.min(self.view.offsets().hw) || self.remove(&oldest).is_err() {
+                // A disk that failed has made the partition read-only.
+                return;
+            }
+        }
+    }
+
     fn oldest_closed(&self) -> Option<std::sync::Arc<Segment>> {
         self.view.read_segments(|segments| segments.front().filter(|_| segments.len() > 1).cloned())
     }

@@ -1,7 +1,7 @@
 //! What readers share with the writer.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use tokio::sync::watch;
@@ -26,7 +26,8 @@ pub(crate) struct View {
     leo: watch::Sender<i64>,
     durable: watch::Sender<i64>,
     hw: watch::Sender<i64>,
-    commit: Commit,
+    /// Whether this copy is the only one.
+    alone: AtomicBool,
     state: watch::Sender<State>,
 }
 
@@ -50,7 +51,7 @@ impl View {
             leo: watch::Sender::new(leo),
             durable: watch::Sender::new(leo),
             hw: watch::Sender::new(committed),
-            commit: config.commit,
+            alone: AtomicBool::new(config.commit == Commit::Alone),
             state: watch::Sender::new(State::Open),
         }
     }
@@ -133,9 +134,27 @@ impl View {
     /// All before `end` survives here; a copy that is the only one has committed it with that.
     pub(super) fn publish_durable(&self, end: i64) {
         self.durable.send_if_modified(|current| std::mem::replace(current, end) != end);
-        if self.commit == Commit::Alone {
-            self.hw.send_if_modified(|current| std::mem::replace(current, end) != end);
-        }
+        self.hw.send_if_modified(|hw| {
+            let moves = self.alone.load(Ordering::Relaxed) && *hw != end;
+            if moves {
+                *hw = end;
+            }
+            moves
+        });
+    }
+
+    /// Another one says from now on what is committed: once this returns, the former one says nothing more.
+    pub(crate) fn set_commit(&self, commit: Commit) {
+        let durable = *self.durable.borrow();
+        // Only ever looked at under the mark's lock, so that no mark is set by a word that is over.
+        self.hw.send_if_modified(|hw| {
+            let alone = commit == Commit::Alone;
+            let moves = !self.alone.swap(alone, Ordering::Relaxed) && alone && *hw < durable;
+            if moves {
+                *hw = durable;
+            }
+            moves
+        });
     }
 
     /// All before `hw` is committed, as far as it is here. It never goes back.
@@ -150,7 +169,8 @@ impl View {
 
     /// The mark to be noted, where somebody told one.
     pub(super) fn told(&self) -> Option<i64> {
-        (self.commit == Commit::Told).then(|| *self.hw.borrow())
+        let hw = self.hw.borrow();
+        (!self.alone.load(Ordering::Relaxed)).then_some(*hw)
     }
 
     /// Epoch of the record before an offset; none where the log begins.

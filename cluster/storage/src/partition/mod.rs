@@ -209,8 +209,16 @@ impl Partition {
         done.await.unwrap_or(Err(AppendError::Closed))
     }
 
+    /// Lets go of the segments that end at `before` or earlier and are committed, as the leader of this copy has.
+    /// Soon, and only what is not active; what cannot be removed now is removed when it is asked for again.
+    pub fn let_go(&self, before: i64) {
+        self.submit(Work::LetGo(before));
+    }
+
     /// Puts other settings in force, for appends queued from now on.
     pub fn configure(&self, config: Config) {
+        // At once, and not when the writer comes to it: who leads may change before.
+        self.inner.view.set_commit(config.commit);
         self.submit(Work::Configure(config));
     }
 

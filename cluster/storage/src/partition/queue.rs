@@ -19,6 +19,7 @@ pub(super) enum Work {
     Append(Append),
     Truncate(i64, oneshot::Sender<Result<i64, TruncateError>>),
     Maintain(oneshot::Sender<Result<Maintained, AppendError>>),
+    LetGo(i64),
     Configure(Config),
     Close(oneshot::Sender<()>),
     Delete(oneshot::Sender<Result<(), OpenError>>),

@@ -36,6 +36,7 @@ fn perform(inner: &Inner, log: &mut Option<Log>, work: VecDeque<Work>) {
             (Work::Maintain(answer), Some(log)) => {
                 answer.send(log.maintain()).ok();
             }
+            (Work::LetGo(before), Some(log)) => log.let_go(before),
             (Work::Configure(config), Some(log)) => log.configure(config),
             (Work::Close(answer), _) => {
                 close(inner, log, State::Closed);

@@ -158,3 +158,40 @@ async fn a_power_cut_while_cutting_leaves_the_start_of_what_was_there() {
         follow(&again, &again.clone()).await;
     }
 }
+
+#[tokio::test]
+async fn who_says_what_is_committed_can_change_while_records_come() {
+    let disk = SimulatedDisk::new(1);
+    let alone = Config { commit: Commit::Alone, ..told(1) };
+    let partition = open(&disk, &alone).await.unwrap();
+    partition.append(vec![batch(&[b"one"])]).await.unwrap();
+    assert_eq!(partition.offsets().hw, 1);
+    partition.configure(told(1));
+    partition.append(vec![batch(&[b"two"])]).await.unwrap();
+    assert_eq!((partition.offsets().hw, partition.offsets().leo), (1, 2), "nobody has said it");
+    partition.commit(2);
+    partition.append(vec![batch(&[b"three"])]).await.unwrap();
+    assert_eq!(partition.offsets().hw, 2);
+    partition.configure(alone);
+    assert_eq!(partition.offsets().hw, 3, "what is durable is committed, without a further record");
+    partition.append(vec![batch(&[b"four"])]).await.unwrap();
+    assert_eq!(partition.offsets().hw, 4);
+}
+
+#[tokio::test]
+async fn a_copy_lets_go_of_what_its_leader_let_go_and_of_nothing_uncommitted() {
+    let partition = open(&SimulatedDisk::new(1), &told(1)).await.unwrap();
+    let values: Vec<String> = (0..40).map(|number| format!("{number:0>100}")).collect();
+    lead(&partition, 1, &values.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let end = partition.offsets().leo;
+    partition.commit(end / 2);
+    partition.let_go(end);
+    partition.maintain().await.unwrap();
+    let kept_from = partition.offsets().log_start;
+    assert!(kept_from > 0 && kept_from <= end / 2, "{kept_from} of {end}");
+    partition.commit(end);
+    partition.let_go(kept_from);
+    partition.maintain().await.unwrap();
+    assert_eq!(partition.offsets().log_start, kept_from);
+    assert_eq!(read_all(&partition).await.unwrap().len() as i64, end - kept_from);
+}

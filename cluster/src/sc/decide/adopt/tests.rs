@@ -14,15 +14,18 @@ fn held(epoch: u32, leader: i32, in_sync: &[i32]) -> Assignment {
         leader,
         replicas: vec![1, 2, 3],
         in_sync: InSync { version: epoch, spus: in_sync.iter().copied().collect() },
+        factor: 3,
         placed_by_client: false,
         options: Default::default(),
     }
 }
 
+/// What an SC without a disk makes of these words.
 fn adopted(words: &[Assignment]) -> Metadata {
-    words.iter().fold(Metadata::default(), |metadata, held| {
+    let gathered = words.iter().fold(Metadata::default(), |metadata, held| {
         adopt(&metadata, std::slice::from_ref(held)).unwrap_or(metadata)
-    })
+    });
+    fenced(&Metadata::default(), &gathered)
 }
 
 #[test]
@@ -38,6 +41,40 @@ fn the_latest_epoch_that_any_spu_was_told_of_counts_whoever_comes_first() {
     let close = [held(3, 1, &[1, 2, 3]), held(4, 2, &[2, 3])];
     let metadata = adopted(&close);
     assert_eq!(metadata.topics["orders"].partitions[&0].leader, 2);
+}
+
+#[test]
+fn within_an_epoch_the_latest_set_in_sync_counts_whoever_comes_first() {
+    let early = held(3, 1, &[1, 2, 3]);
+    let late = Assignment { in_sync: InSync { version: 9, spus: [1, 2].into() }, ..early.clone() };
+    for words in [[early.clone(), late.clone()], [late, early]] {
+        let metadata = adopted(&words);
+        let placed = &metadata.topics["orders"].partitions[&0];
+        assert_eq!((placed.epoch, &placed.in_sync.spus), (4, &BTreeSet::from([1, 2])), "{words:?}");
+    }
+}
+
+#[test]
+fn while_copies_move_so_many_must_be_heard_that_one_has_what_was_acknowledged() {
+    let moving = Assignment { replicas: vec![1, 2, 3, 4], ..held(5, 1, &[1, 2, 3]) };
+    let metadata = adopted(&[moving]);
+    for (came, enough) in [(&[3, 4][..], false), (&[2, 3, 4], true)] {
+        assert_eq!(heard_enough(&metadata, &came.iter().copied().collect()), enough, "{came:?}");
+    }
+    let alone = Assignment { replicas: vec![1, 2], factor: 1, ..held(5, 1, &[1]) };
+    let metadata = adopted(&[alone]);
+    assert!(!heard_enough(&metadata, &BTreeSet::from([1])), "2 may lead by now, for all that 1 knows");
+    assert!(heard_enough(&metadata, &BTreeSet::from([1, 2])));
+}
+
+#[test]
+fn what_was_known_before_is_not_fenced() {
+    let before = adopted(&[held(5, 2, &[2, 3])]);
+    let other =
+        Assignment { key: PartitionKey { partition: 1, ..held(5, 2, &[]).key }, ..held(5, 2, &[2, 3]) };
+    let metadata = fenced(&before, &adopt(&before, &[other]).unwrap());
+    assert_eq!(metadata.topics["orders"].partitions[&0], before.topics["orders"].partitions[&0]);
+    assert_eq!(metadata.topics["orders"].partitions[&1].epoch, 6);
 }
 
 #[test]
@@ -66,6 +103,6 @@ fn as_many_copies_must_be_heard_as_an_acknowledgement_takes() {
     ] {
         assert_eq!(heard_enough(&metadata, &came.iter().copied().collect()), enough, "{came:?}");
     }
-    let alone = Assignment { replicas: vec![1], in_sync: InSync::default(), ..held(5, 1, &[]) };
-    assert!(heard_enough(&adopted(&[alone]), &BTreeSet::from([2])));
+    let alone = Assignment { replicas: vec![1], factor: 1, in_sync: InSync::default(), ..held(5, 1, &[]) };
+    assert!(heard_enough(&adopted(&[alone]), &BTreeSet::from([1])));
 }

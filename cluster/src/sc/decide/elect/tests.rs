@@ -127,11 +127,12 @@ fn an_spu_that_begins_anew_leads_in_a_new_epoch_and_counts_only_if_it_has_everyt
         (&[1, 2, 3], &[], 3, false, Disk, Some((3, 1, &[1, 2]))),
         // There is no other: what is lost is lost, and the partition goes on.
         (&[1], &[2, 3], 1, false, Disk, Some((4, 1, &[1]))),
-        (&[1, 2], &[1, 2], 3, false, Disk, None),
+        // It counts no less than before, but what was asked for it before is void.
+        (&[1, 2], &[1, 2], 3, false, Disk, Some((3, 1, &[1, 2]))),
     ];
     for (in_sync, online, spu, holds, durability, expected) in cases {
         let holds: BTreeSet<(Uuid, u32)> = holds.then_some((TOPIC, 0)).into_iter().collect();
-        let came = CameAnew { spu: *spu, holds: &holds, durability: *durability };
+        let came = CameAnew { spu: *spu, fresh: true, holds: &holds, durability: *durability };
         let now = came_anew(&metadata(in_sync), &world(online, &[]), &came).map(|next| placed(&next));
         let now = now.map(|now| (now.epoch, now.leader, now.in_sync.spus));
         let expected = expected.map(|(epoch, leader, spus)| (epoch, leader, spus.iter().copied().collect()));
@@ -140,12 +141,36 @@ fn an_spu_that_begins_anew_leads_in_a_new_epoch_and_counts_only_if_it_has_everyt
 }
 
 #[test]
+fn whoever_was_there_all_the_time_leads_on_unless_it_has_nothing_of_the_partition() {
+    for durability in [Durability::Disk, Durability::Memory] {
+        for (holds, expected) in [(true, None), (false, Some((4, 2, BTreeSet::from([2, 3]))))] {
+            let holds: BTreeSet<(Uuid, u32)> = holds.then_some((TOPIC, 0)).into_iter().collect();
+            let came = CameAnew { spu: 1, fresh: false, holds: &holds, durability };
+            let now = came_anew(&metadata(&[1, 2, 3]), &world(&[2, 3], &[]), &came).map(|next| placed(&next));
+            assert_eq!(now.map(|now| (now.epoch, now.leader, now.in_sync.spus)), expected, "{came:?}");
+        }
+    }
+}
+
+#[test]
+fn a_copy_that_lost_its_disk_is_not_let_in_by_what_was_asked_before() {
+    let before = metadata(&[1, 2]);
+    let wanted = InSync { version: 5, spus: [1, 2, 3].into() };
+    let asked = InSyncAsked { key: key(), topic_id: TOPIC, epoch: 3, wanted };
+    assert!(change_in_sync(&before, &world(&[1, 2, 3], &[]), 1, &asked).is_ok());
+    let came = CameAnew { spu: 3, fresh: true, holds: &BTreeSet::new(), durability: Durability::Disk };
+    let anew = came_anew(&before, &world(&[1, 2], &[]), &came).unwrap();
+    let outcome = change_in_sync(&anew, &world(&[1, 2, 3], &[]), 1, &asked);
+    assert_eq!(outcome, Err(InSyncRefused::Outdated));
+}
+
+#[test]
 fn what_has_one_copy_only_stays_as_it_is_when_its_spu_begins_anew() {
     let mut one = metadata(&[1]);
     let topic = Arc::make_mut(one.topics.get_mut("orders").unwrap());
     topic.partitions.insert(0, Placement::new(1, vec![1]));
     let holds = BTreeSet::new();
-    let came = CameAnew { spu: 1, holds: &holds, durability: Durability::Disk };
+    let came = CameAnew { spu: 1, fresh: true, holds: &holds, durability: Durability::Disk };
     assert_eq!(came_anew(&one, &world(&[1], &[]), &came), None);
 }
 

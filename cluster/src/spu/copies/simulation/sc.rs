@@ -6,17 +6,42 @@ use cluster_settings::Durability;
 use uuid::Uuid;
 
 use crate::link::{Assignment, assignments};
-use crate::sc::decide::{CameAnew, InSyncAsked, World as Facts, came_anew, change_in_sync, elect};
+use crate::sc::decide::{
+    CameAnew, InSyncAsked, World as Facts, adopt, came_anew, change_in_sync, elect, fenced, move_copies,
+};
 use crate::sc::metadata::{Metadata, Placement, Standing, Topic};
 use crate::sc::topic::{Replicas, TopicOptions, TopicSpec};
 
-const TOPIC: Uuid = Uuid::from_u128(7);
+pub(super) const TOPIC: Uuid = Uuid::from_u128(7);
+/// One more than there are copies.
+pub(super) const SPUS: std::ops::RangeInclusive<i32> = 1..=4;
 
-#[derive(Debug)]
+/// What an SPU says when it comes.
+pub(super) struct Hello {
+    /// Whether its process is a new one.
+    pub(super) fresh: bool,
+    /// What it found on its disk.
+    pub(super) held: Option<Assignment>,
+}
+
+/// What the SC tells an SPU.
+#[derive(Debug, Clone)]
+pub(super) struct Word {
+    pub(super) assignment: Option<Assignment>,
+    pub(super) dropped: bool,
+}
+
+#[derive(Debug, Default)]
 pub(super) struct Sc {
     pub(super) metadata: Metadata,
+    /// Whether it knows what there is. One without a disk gathers that first, from all SPUs.
+    open: bool,
+    gathered: BTreeMap<i32, (bool, bool)>,
+    came: BTreeSet<i32>,
     online: BTreeMap<i32, u64>,
     gone: BTreeSet<i32>,
+    pub(super) leaving: Option<i32>,
+    pub(super) calm: bool,
 }
 
 impl Sc {
@@ -26,8 +51,11 @@ impl Sc {
         let placed = Placement::new(1, vec![1, 2, 3]);
         let topic =
             Topic { id: TOPIC, spec, standing: Standing::Provisioned, partitions: [(0, placed)].into() };
-        let metadata = Metadata::default().with_topic("t", topic);
-        Self { metadata, online: BTreeMap::new(), gone: BTreeSet::new() }
+        Self { metadata: Metadata::default().with_topic("t", topic), open: true, ..Self::default() }
+    }
+
+    pub(super) fn lose_disk(&mut self) {
+        *self = Self { leaving: self.leaving, ..Self::default() };
     }
 
     /// Whether an SPU is registered on this link.
@@ -35,26 +63,49 @@ impl Sc {
         self.online.values().any(|known| *known == link)
     }
 
-    pub(super) fn placed(&self) -> &Placement {
-        &self.metadata.topics["t"].partitions[&0]
+    pub(super) fn placed(&self) -> Option<&Placement> {
+        self.metadata.placements().next().filter(|_| self.open)
     }
 
-    pub(super) fn word_for(&self, spu: i32) -> Assignment {
-        assignments(spu, &self.metadata).into_values().next().unwrap()
+    pub(super) fn word_for(&self, spu: i32) -> Option<Word> {
+        let dropped = self.placed()?.dropped.contains(&spu);
+        Some(Word { assignment: assignments(spu, &self.metadata).into_values().next(), dropped })
     }
 
-    /// An SPU came on this link; with a new process, whether it found the partition on its disk.
-    pub(super) fn came(&mut self, spu: i32, link: u64, found: Option<bool>) {
-        if let Some(found) = found {
-            let holds = found.then_some((TOPIC, 0)).into_iter().collect();
-            let came = CameAnew { spu, holds: &holds, durability: Durability::Disk };
-            if let Some(next) = came_anew(&self.metadata, &self.facts(), &came) {
-                self.metadata = next;
-            }
+    /// An SPU came on this link.
+    pub(super) fn came(&mut self, spu: i32, link: u64, hello: Hello) {
+        if self.online.get(&spu).is_some_and(|newer| *newer > link) {
+            return;
+        }
+        let held: Vec<Assignment> = hello.held.into_iter().collect();
+        if let Some(next) = adopt(&self.metadata, &held) {
+            self.metadata = if self.open { fenced(&self.metadata, &next) } else { next };
+        }
+        if !self.open {
+            self.gathered.insert(spu, (hello.fresh, !held.is_empty()));
+        } else if hello.fresh {
+            self.came_anew(spu, true, !held.is_empty());
         }
         self.online.insert(spu, link);
         self.gone.remove(&spu);
+        self.came.insert(spu);
+        self.calm = false;
+        if !self.open && SPUS.clone().all(|spu| self.came.contains(&spu)) {
+            self.metadata = fenced(&Metadata::default(), &self.metadata);
+            self.open = true;
+            for (spu, (fresh, holds)) in std::mem::take(&mut self.gathered) {
+                self.came_anew(spu, fresh, holds);
+            }
+        }
         self.settle();
+    }
+
+    fn came_anew(&mut self, spu: i32, fresh: bool, holds: bool) {
+        let holds = holds.then_some((TOPIC, 0)).into_iter().collect();
+        let came = CameAnew { spu, fresh, holds: &holds, durability: Durability::Disk };
+        if let Some(next) = came_anew(&self.metadata, &self.facts(), &came) {
+            self.metadata = next;
+        }
     }
 
     /// A link ended; a newer one of the same SPU may have come before.
@@ -62,6 +113,7 @@ impl Sc {
         if self.online.get(&spu) == Some(&link) {
             self.online.remove(&spu);
             self.gone.insert(spu);
+            self.calm = false;
             self.settle();
         }
     }
@@ -69,17 +121,30 @@ impl Sc {
     pub(super) fn asked(&mut self, spu: i32, asked: &InSyncAsked) {
         if let Ok(next) = change_in_sync(&self.metadata, &self.facts(), spu, asked) {
             self.metadata = next;
+            self.settle();
         }
     }
 
-    fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
+        if !self.open {
+            return;
+        }
         if let Some(next) = elect(&self.metadata, &self.facts()) {
+            self.metadata = next;
+        }
+        while let Some(next) = move_copies(&self.metadata, &self.facts()) {
             self.metadata = next;
         }
     }
 
     fn facts(&self) -> Facts {
-        let spus = (1..=3).map(|spu| (spu, self.online.contains_key(&spu))).collect();
-        Facts { spus, gone: self.gone.clone(), partitions_limit: 10, ..Facts::default() }
+        Facts {
+            spus: SPUS.map(|spu| (spu, self.online.contains_key(&spu))).collect(),
+            gone: self.gone.clone(),
+            leaving: self.leaving.into_iter().collect(),
+            calm: self.calm,
+            partitions_limit: 10,
+            ..Facts::default()
+        }
     }
 }

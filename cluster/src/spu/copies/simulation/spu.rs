@@ -1,5 +1,6 @@
 //! One SPU: a log of which an end may be unsynced, what the SC told it, and whom it leads or follows.
 
+use super::sc::Word;
 use crate::link::Assignment;
 use crate::spu::copies::leading::{Ends, Leading};
 
@@ -99,28 +100,34 @@ impl Spu {
     }
 
     /// Takes the SC's word. An older one than it has is of a former link.
-    pub(super) fn take(&mut self, word: Assignment, now_ms: u64) {
+    pub(super) fn take(&mut self, word: Word, now_ms: u64) {
         self.welcomed = true;
+        let Some(told) = word.assignment else {
+            (self.lead, self.feed, self.assignment) = (None, None, None);
+            if word.dropped {
+                self.lose_disk();
+            }
+            return;
+        };
         if self
             .assignment
             .as_ref()
-            .is_some_and(|known| (word.epoch, word.in_sync.version) < (known.epoch, known.in_sync.version))
+            .is_some_and(|known| (told.epoch, told.in_sync.version) < (known.epoch, known.in_sync.version))
         {
             return;
         }
-        let new_epoch = self.epoch() != Some(word.epoch);
+        let new_epoch = self.epoch() != Some(told.epoch);
         if new_epoch {
             (self.lead, self.feed) = (None, None);
         }
-        let may_lead = word.leader == self.id && self.started_with.is_none_or(|epoch| epoch < word.epoch);
+        let may_lead = told.leader == self.id && self.started_with.is_none_or(|epoch| epoch < told.epoch);
         if may_lead && self.lead.is_none() {
-            let ends = self.ends();
-            self.lead = Some(Leading::new(self.id, &word.replicas, word.in_sync.clone(), ends, now_ms));
+            self.lead = Some(Leading::new(self.id, &told, self.ends(), now_ms));
         }
         if let Some(lead) = &mut self.lead {
-            lead.told(word.in_sync.clone());
+            lead.told(&told, now_ms);
         }
-        self.assignment = Some(word);
+        self.assignment = Some(told);
     }
 }
 

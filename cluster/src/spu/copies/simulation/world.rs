@@ -4,18 +4,19 @@ use std::collections::{BTreeMap, VecDeque};
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use uuid::Uuid;
 
-use super::sc::Sc;
+use super::nature::{Fault, Nature, Step};
+use super::sc::{Hello, SPUS, Sc, TOPIC, Word};
 use super::spu::{Record, Spu, offset};
-use crate::link::{Assignment, PartitionKey};
+use crate::link::PartitionKey;
 use crate::peer::{Fed, Follow, Placed};
 use crate::sc::decide::InSyncAsked;
 use crate::spu::copies::answer::{Facts, cut_to, objection};
+use crate::spu::copies::leading::Leading;
 
 /// From an SPU to the SC, in order on each link.
 enum ToSc {
-    Came { found: Option<bool> },
+    Came(Hello),
     Asked(InSyncAsked),
     Went,
 }
@@ -32,20 +33,23 @@ struct Stream {
     leader: i32,
     copy: i32,
     epoch: u32,
+    feed: u64,
     sent_to: i64,
     batches: VecDeque<Batch>,
     acks: VecDeque<i64>,
+    said: i64,
 }
 
 pub(super) struct World {
     random: StdRng,
+    nature: Nature,
     now_ms: u64,
     next: u64,
     spus: BTreeMap<i32, Spu>,
     sc: Sc,
     /// By the link's number: whose it is, and what is on its way.
     to_sc: BTreeMap<u64, (i32, VecDeque<ToSc>)>,
-    to_spu: BTreeMap<u64, (i32, VecDeque<Assignment>)>,
+    to_spu: BTreeMap<u64, (i32, VecDeque<Word>)>,
     streams: BTreeMap<u64, Stream>,
     pub(super) committed: Vec<Record>,
     faults: bool,
@@ -53,11 +57,13 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(seed: u64) -> Self {
+        let mut random = StdRng::seed_from_u64(seed);
         let mut world = Self {
-            random: StdRng::seed_from_u64(seed),
+            nature: Nature::of(&mut random),
+            random,
             now_ms: 0,
             next: 0,
-            spus: (1..=3).map(|id| (id, Spu::new(id))).collect(),
+            spus: SPUS.map(|id| (id, Spu::new(id))).collect(),
             sc: Sc::new(),
             to_sc: BTreeMap::new(),
             to_spu: BTreeMap::new(),
@@ -65,28 +71,32 @@ impl World {
             committed: Vec::new(),
             faults: true,
         };
-        (1..=3).for_each(|id| world.dial_sc(id));
+        SPUS.for_each(|id| world.dial_sc(id));
         world
     }
 
     pub(super) fn epoch(&self) -> u32 {
-        self.sc.placed().epoch
+        self.sc.placed().map_or(0, |placed| placed.epoch)
     }
 
     /// One thing happens somewhere, and what must hold is looked at.
     pub(super) fn step(&mut self) {
         self.now_ms += self.random.random_range(0..40);
-        let id = self.random.random_range(1..=3);
-        match self.random.random_range(0..100) {
-            0..15 if self.faults => self.produce(id),
-            15..30 => self.sync(id),
-            30..45 => self.hear_in_sc(),
-            45..60 => self.hear_from_sc(),
-            60..70 => self.follow(id),
-            70..80 => self.feed(),
-            80..94 => self.hear_in_stream(),
-            _ if self.faults => self.fault(id),
-            _ => {}
+        let id = self.random.random_range(SPUS);
+        match self.nature.step(&mut self.random) {
+            Step::Produce if self.faults => self.produce(id),
+            Step::Sync => self.sync(id),
+            Step::HearInSc => self.hear_in_sc(),
+            Step::HearFromSc => self.hear_from_sc(),
+            Step::Follow => self.follow(id),
+            Step::Feed => self.feed(),
+            Step::HearInStream => self.hear_in_stream(),
+            Step::Calm => self.in_sc(|sc| {
+                sc.calm = true;
+                sc.settle();
+            }),
+            Step::Fault if self.faults => self.fault(id),
+            Step::Produce | Step::Fault => {}
         }
         self.lead(id);
     }
@@ -112,7 +122,11 @@ impl World {
         spu.synced = spu.log.len();
         let durable = offset(spu.synced);
         if let Some(stream) = spu.feed.and_then(|feed| self.streams.get_mut(&feed)) {
-            stream.acks.push_back(durable);
+            // As on the wire: what is durable is told when it changed, and only the last of what waits.
+            if stream.said != durable {
+                stream.said = durable;
+                stream.acks.push_back(durable);
+            }
         }
     }
 
@@ -136,7 +150,7 @@ impl World {
         }
         if let (Some(wanted), Some(link)) = (asked, spu.link) {
             let key = PartitionKey { topic: "t".into(), partition: 0 };
-            let asked = InSyncAsked { key, topic_id: Uuid::from_u128(7), epoch, wanted };
+            let asked = InSyncAsked { key, topic_id: TOPIC, epoch, wanted };
             if let Some((_, queue)) = self.to_sc.get_mut(&link) {
                 queue.push_back(ToSc::Asked(asked));
             }
@@ -147,8 +161,8 @@ impl World {
         let link = self.number();
         self.spus.get_mut(&id).unwrap().link = Some(link);
         let spu = &self.spus[&id];
-        let found = (!spu.welcomed).then_some(spu.assignment.is_some());
-        self.to_sc.insert(link, (id, VecDeque::from([ToSc::Came { found }])));
+        let hello = Hello { fresh: !spu.welcomed, held: spu.assignment.clone() };
+        self.to_sc.insert(link, (id, VecDeque::from([ToSc::Came(hello)])));
         self.to_spu.insert(link, (id, VecDeque::new()));
     }
 
@@ -170,26 +184,32 @@ impl World {
         let Some(link) = self.pick(&waiting) else { return };
         let (id, queue) = self.to_sc.get_mut(&link).unwrap();
         let (id, message) = (*id, queue.pop_front().unwrap());
-        let before = self.sc.metadata.clone();
         match message {
-            ToSc::Came { found } => {
-                self.sc.came(id, link, found);
-                let word = self.sc.word_for(id);
-                if let Some((_, queue)) = self.to_spu.get_mut(&link) {
+            ToSc::Came(hello) => {
+                self.in_sc(|sc| sc.came(id, link, hello));
+                // The whole of it, whatever was told on its former link.
+                if let (Some(word), Some((_, queue))) = (self.sc.word_for(id), self.to_spu.get_mut(&link)) {
                     queue.push_back(word);
                 }
             }
-            ToSc::Asked(asked) => self.sc.asked(id, &asked),
+            ToSc::Asked(asked) => self.in_sc(|sc| sc.asked(id, &asked)),
             ToSc::Went => {
                 self.to_sc.remove(&link);
-                self.sc.went(id, link);
+                self.in_sc(|sc| sc.went(id, link));
             }
         }
-        if self.sc.metadata != before {
-            for (link, (id, queue)) in &mut self.to_spu {
-                if self.sc.knows(*link) {
-                    queue.push_back(self.sc.word_for(*id));
-                }
+    }
+
+    /// Something happens in the SC, and whoever is registered hears what came of it.
+    fn in_sc(&mut self, happens: impl FnOnce(&mut Sc)) {
+        let before = self.sc.placed().cloned();
+        happens(&mut self.sc);
+        if self.sc.placed() == before.as_ref() {
+            return;
+        }
+        for (link, (id, queue)) in &mut self.to_spu {
+            if let Some(word) = self.sc.word_for(*id).filter(|_| self.sc.knows(*link)) {
+                queue.push_back(word);
             }
         }
     }
@@ -204,19 +224,26 @@ impl World {
             .collect();
         let Some(link) = self.pick(&waiting) else { return };
         let (id, queue) = self.to_spu.get_mut(&link).unwrap();
+        if self.faults && self.nature.slow == *id && self.random.random_bool(0.95) {
+            return;
+        }
         let (id, word) = (*id, queue.pop_front().unwrap());
         let led_before = self.spus[&id].lead.is_some();
         self.spus.get_mut(&id).unwrap().take(word, self.now_ms);
         let spu = &self.spus[&id];
-        if spu.lead.is_some() && !led_before {
-            // Whoever begins to lead has everything that was ever committed.
+        // Whoever begins to lead has everything that was ever committed, unless another leads by now: then it can commit
+        // nothing more.
+        if spu.lead.is_some() && !led_before && spu.epoch() == Some(self.epoch()) {
             for (at, record) in self.committed.iter().enumerate() {
                 assert_eq!(spu.log.get(at), Some(record), "SPU {id} leads without the committed offset {at}");
             }
         }
         self.end_streams(|stream, spus| {
             let epoch_of = |id: i32| spus[&id].epoch();
-            epoch_of(stream.leader) != Some(stream.epoch) || epoch_of(stream.copy) != Some(stream.epoch)
+            let counts = |lead: &Leading| lead.feeds(stream.copy, stream.feed);
+            !spus[&stream.leader].lead.as_ref().is_some_and(counts)
+                || epoch_of(stream.leader) != Some(stream.epoch)
+                || epoch_of(stream.copy) != Some(stream.epoch)
         });
     }
 
@@ -227,7 +254,8 @@ impl World {
             return;
         };
         let leader = &self.spus[&assignment.leader];
-        let leads = leader.acts() && leader.lead.is_some() && leader.epoch() == Some(assignment.epoch);
+        let knows = leader.lead.as_ref().is_some_and(|lead| lead.knows(id));
+        let leads = leader.acts() && knows && leader.epoch() == Some(assignment.epoch);
         if assignment.leader == id || !leads {
             return;
         }
@@ -258,9 +286,18 @@ impl World {
         let (leader, epoch) = (assignment.leader, assignment.epoch);
         self.spus.get_mut(&id).unwrap().feed = Some(stream);
         let acks = VecDeque::from([durable]);
-        let fed = Stream { leader, copy: id, epoch, sent_to: position, batches: VecDeque::new(), acks };
+        let feed = self.spus.get_mut(&leader).unwrap().lead.as_mut().unwrap().begin_feed(id);
+        let fed = Stream {
+            leader,
+            copy: id,
+            epoch,
+            feed,
+            sent_to: position,
+            batches: VecDeque::new(),
+            acks,
+            said: durable,
+        };
         self.streams.insert(stream, fed);
-        self.spus.get_mut(&leader).unwrap().lead.as_mut().unwrap().fed(id, true);
     }
 
     fn feed(&mut self) {
@@ -293,52 +330,72 @@ impl World {
             let Some(lead) = leader.lead.as_mut().filter(|_| acts) else { return };
             if let Some(durable) = stream.acks.pop_front() {
                 lead.moved(ends, self.now_ms);
-                lead.heard(stream.copy, durable, self.now_ms);
+                lead.heard(stream.copy, stream.feed, durable, self.now_ms);
             }
         }
     }
 
     fn fault(&mut self, id: i32) {
-        let kept = self.random.random_range(0..4);
-        let what = self.random.random_range(0..10);
+        let fault = self.nature.fault(&mut self.random);
         if !self.spus[&id].alive {
-            if what < 5 {
+            if fault != Fault::Crash {
                 self.spus.get_mut(&id).unwrap().start();
                 self.dial_sc(id);
             }
             return;
         }
         let linked = self.spus[&id].link.is_some();
-        match what {
-            0 | 1 => self.crash(id, kept),
-            2 | 3 => {
+        match fault {
+            Fault::Crash => self.crash(id),
+            Fault::Pause => {
                 let spu = self.spus.get_mut(&id).unwrap();
                 spu.paused = !spu.paused;
             }
             // The SC hears nothing of it any more, or hears of it again; the SPU itself goes on all the time.
-            4 | 5 if linked => self.cut_sc(id),
-            6 | 7 if self.spus[&id].acts() && !linked => self.dial_sc(id),
-            8 => self.end_streams(|stream, _| stream.copy == id),
-            _ => self.now_ms += 3_000,
+            Fault::Link if linked => self.cut_sc(id),
+            Fault::Link if self.spus[&id].acts() => self.dial_sc(id),
+            Fault::Link => {}
+            Fault::Stream => self.end_streams(|stream, _| stream.copy == id),
+            Fault::Leave => {
+                let leaving = Some(id).filter(|id| self.sc.leaving != Some(*id));
+                self.in_sc(|sc| {
+                    sc.leaving = leaving;
+                    sc.settle();
+                });
+            }
+            Fault::ScDisk => self.lose_sc_disk(),
+            Fault::Clock => self.now_ms += 3_000,
         }
     }
 
     /// A process dies, and now and then its disk with it.
-    fn crash(&mut self, id: i32, kept: usize) {
+    fn crash(&mut self, id: i32) {
+        let kept = self.random.random_range(0..4);
         self.cut_sc(id);
         self.spus.get_mut(&id).unwrap().crash(kept);
         self.end_streams(|stream, _| stream.leader == id || stream.copy == id);
-        let in_sync = &self.sc.placed().in_sync.spus;
-        let not_the_last = in_sync.iter().any(|spu| *spu != id);
-        if not_the_last && self.others_have_all(id) && self.random.random_bool(0.2) {
+        if self.another_has_all(id) && self.random.random_bool(0.2) {
             self.spus.get_mut(&id).unwrap().lose_disk();
         }
     }
 
-    /// Whether a disk may be lost: two of three have everything that was committed.
-    fn others_have_all(&self, id: i32) -> bool {
+    /// Whether a disk may be lost: another one that counts has everything that was committed.
+    fn another_has_all(&self, id: i32) -> bool {
         let has_all = |spu: &Spu| self.committed.len() <= spu.synced && spu.log.starts_with(&self.committed);
-        self.spus.values().filter(|spu| spu.id != id).all(has_all)
+        let Some(placed) = self.sc.placed() else { return false };
+        placed.in_sync.spus.iter().any(|spu| *spu != id && has_all(&self.spus[spu]))
+    }
+
+    /// The SC begins without a disk, at a time when no SPU's is lost.
+    fn lose_sc_disk(&mut self) {
+        let Some(placed) = self.sc.placed() else { return };
+        if !placed.replicas.iter().all(|spu| self.spus[spu].assignment.is_some()) {
+            return;
+        }
+        self.sc.lose_disk();
+        self.to_sc.clear();
+        self.to_spu.clear();
+        self.spus.values_mut().for_each(|spu| spu.link = None);
     }
 
     fn end_streams(&mut self, ends: impl Fn(&Stream, &BTreeMap<i32, Spu>) -> bool) {
@@ -356,7 +413,7 @@ impl World {
             // The lead of a later epoch never heard of it.
             let same_epoch = leader.epoch() == Some(stream.epoch);
             if let Some(lead) = leader.lead.as_mut().filter(|_| same_epoch) {
-                lead.fed(stream.copy, false);
+                lead.end_feed(stream.copy, stream.feed);
             }
         }
     }
@@ -367,31 +424,36 @@ impl World {
 
     /// Everybody comes back and nothing breaks any more: all copies become one, with all that was committed.
     pub(super) fn heal(&mut self) {
-        self.faults = false;
-        for id in 1..=3 {
-            self.spus.get_mut(&id).unwrap().paused = false;
-            if !self.spus[&id].alive {
-                self.spus.get_mut(&id).unwrap().start();
-                self.dial_sc(id);
-            } else if self.spus[&id].link.is_none() {
+        (self.faults, self.nature) = (false, Nature::even());
+        for id in SPUS {
+            let spu = self.spus.get_mut(&id).unwrap();
+            spu.paused = false;
+            if !spu.alive {
+                spu.start();
+            }
+            if spu.link.is_none() {
                 self.dial_sc(id);
             }
         }
-        for _ in 0..20_000 {
+        for _ in 0..40_000 {
             self.step();
             if self.is_one() {
                 return;
             }
         }
-        panic!("the copies did not become one: {:?}", self.spus);
+        panic!("the copies did not become one: {:?} {:?}", self.sc, self.spus);
     }
 
     fn is_one(&self) -> bool {
-        let first = &self.spus[&1];
-        let n_committed = offset(self.committed.len());
-        self.sc.placed().in_sync.spus.len() == 3
-            && self.spus.values().all(|spu| spu.log == first.log && spu.synced == spu.log.len())
-            && n_committed == first.leo()
-            && first.log == self.committed
+        let Some(placed) = self.sc.placed() else { return false };
+        let whole = |spu: &i32| {
+            let spu = &self.spus[spu];
+            spu.log == self.committed && spu.synced == spu.log.len()
+        };
+        placed.replicas.len() == 3
+            && placed.replicas.iter().all(whole)
+            && placed.in_sync.spus.len() == 3
+            && placed.moving_to.is_empty()
+            && self.sc.leaving.is_none_or(|leaving| !placed.replicas.contains(&leaving))
     }
 }

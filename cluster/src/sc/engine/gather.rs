@@ -1,0 +1,83 @@
+//! What the SC learns from SPUs that come: all of it, where it has no disk of its own to know it from.
+
+use std::sync::Arc;
+
+use cluster_settings::Durability;
+use tokio::time::Instant;
+
+use super::{Engine, SYSTEM_TOPIC_PAUSE};
+use crate::link::Assignment;
+use crate::sc::SpuHello;
+use crate::sc::decide::{self, CameAnew};
+use crate::sc::metadata::Metadata;
+
+impl Engine {
+    /// Learns from what an SPU holds. An SC without a disk gathers it first: until all have come it knows too little to
+    /// decide anything, or to write it down.
+    pub(super) async fn learn(
+        &mut self,
+        spu: i32,
+        hello: &SpuHello,
+        durability: Durability,
+    ) -> Result<(), String> {
+        let known = Arc::clone(&self.state.metadata);
+        if let Some(next) = decide::adopt(&known, &hello.held) {
+            let n_topics = next.topics.len() - known.topics.len();
+            tracing::warn!(spu, n_topics, "taking over partitions that the metadata does not have");
+            match self.state.open {
+                true => {
+                    self.commit(decide::fenced(&known, &next)).await.map_err(|error| error.to_string())?
+                }
+                false => self.state.metadata = Arc::new(next),
+            }
+        }
+        self.name_strangers(spu, &hello.held);
+        let holds = hello.held.iter().map(|held| (held.topic_id, held.key.partition)).collect();
+        if !self.state.open {
+            self.gathered.insert(spu, (hello.fresh, holds));
+        } else if hello.fresh {
+            let came = CameAnew { spu, fresh: true, holds: &holds, durability };
+            if let Some(next) = decide::came_anew(&self.state.metadata, &self.state.world(&self.live), &came)
+            {
+                self.commit(next).await.map_err(|error| error.to_string())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What was gathered becomes what is so.
+    pub(super) async fn open_with_what_was_gathered(&mut self) {
+        let mut next = decide::fenced(&Metadata::default(), &self.state.metadata);
+        let durability =
+            self.state.settings.as_ref().map_or(Durability::Disk, |settings| settings.durability);
+        let world = self.state.world(&self.live);
+        // Others may not have heard yet that one has dropped its copy, so what each has itself counts.
+        for (spu, (fresh, holds)) in &self.gathered {
+            let came = CameAnew { spu: *spu, fresh: *fresh, holds, durability };
+            next = decide::came_anew(&next, &world, &came).unwrap_or(next);
+        }
+        match self.commit(next).await {
+            Ok(()) => {
+                self.state.open = true;
+                self.due.give_up_waiting = None;
+                self.gathered.clear();
+                self.publish_all();
+            }
+            Err(error) => {
+                tracing::error!(%error, "what the SPUs hold was not kept: trying again");
+                self.due.give_up_waiting = Some(Instant::now() + SYSTEM_TOPIC_PAUSE);
+            }
+        }
+    }
+
+    /// Data whose name another incarnation has taken is never deleted unasked, so somebody has to know of it.
+    fn name_strangers(&self, spu: i32, held: &[Assignment]) {
+        let metadata = &self.state.metadata;
+        for stranger in held.iter().filter(|held| {
+            !metadata.has_incarnation(held.topic_id) && !metadata.retired.contains_key(&held.topic_id)
+        }) {
+            let (partition, incarnation) = (&stranger.key, stranger.topic_id);
+            tracing::error!(spu, %partition, %incarnation, "the SPU holds data of an unknown topic: kept, not served");
+        }
+    }
+}
