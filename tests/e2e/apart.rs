@@ -4,7 +4,7 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use e2e::apart::{Apart, Authority, INTERNAL};
 use e2e::cloud::Cloud;
-use e2e::stream::{STEP_WITHIN, create_topic, produce, producer, read_all};
+use e2e::stream::{STEP_WITHIN, create_copied_topic, create_topic, produce, producer, read_all};
 use e2e::wait::{until, within};
 use fluvio::metadata::spu::SpuSpec;
 use fluvio::metadata::topic::TopicSpec;
@@ -159,14 +159,17 @@ async fn a_server_that_hangs_is_noticed_and_taken_back() -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_spu_leaves_once_it_holds_nothing() -> anyhow::Result<()> {
+async fn an_spu_leaves_once_what_it_held_has_moved() -> anyhow::Result<()> {
     let _turn = Cloud::turn().await;
     let mut apart = Apart::start(2).await?;
     let (admin, client) = connect(&apart).await?;
     create_topic(&admin, TOPIC, 2).await?;
-    let replicas = |health: &Value, n: usize| health["spus"][n]["replicas"].as_u64();
+    create_copied_topic(&admin, "everywhere", 1, 2).await?;
+    send(&producer(&client, TOPIC).await?, 0, 10).await?;
+    let held = |health: &Value| [0, 1].map(|n| health["spus"][n]["replicas"].as_u64());
+    // Of the consumers' offsets, too, both have a copy.
     let health = apart.health().await?;
-    ensure!((replicas(&health, 0), replicas(&health, 1)) == (Some(2), Some(1)), "{health}");
+    ensure!(held(&health) == [Some(3), Some(3)], "{health}");
 
     let first = json!({"id": 5001, "name": "main-0", "rack": "a"});
     let leaving = json!({"id": 5002, "name": "main-1", "rack": "b", "leaving": true});
@@ -175,22 +178,26 @@ async fn an_spu_leaves_once_it_holds_nothing() -> anyhow::Result<()> {
     let racks: BTreeSet<_> = spus.iter().filter_map(|spu| spu.spec.rack.as_deref()).collect();
     ensure!(racks == BTreeSet::from(["a", "b"]), "clients see the racks {racks:?}");
     create_topic(&admin, "later", 3).await?;
-    let health = apart.health().await?;
-    ensure!((replicas(&health, 0), replicas(&health, 1)) == (Some(5), Some(1)), "{health}");
+    until("all has moved but what needs two SPUs", STEP_WITHIN, async || {
+        let health = apart.health().await?;
+        ensure!(held(&health) == [Some(7), Some(1)], "{health}");
+        Ok(Some(()))
+    })
+    .await?;
 
     let (status, body) = apart.push(vec![first.clone()]).await?;
     ensure!(
         status == StatusCode::BAD_REQUEST && body.contains("SPU main-1 still holds 1 partition"),
         "{status}: {body}"
     );
-    let to = producer(&client, TOPIC).await?;
-    send(&to, 0, 10).await.context("refused settings change nothing")?;
-    within("the topic is deleted", STEP_WITHIN, admin.delete::<TopicSpec>(TOPIC.to_string())).await?;
+    send(&producer(&client, TOPIC).await?, 10, 10).await.context("refused settings change nothing")?;
+    within("the topic is deleted", STEP_WITHIN, admin.delete::<TopicSpec>("everywhere".to_string())).await?;
     let (status, body) = apart.push(vec![first]).await?;
     ensure!(status == StatusCode::NO_CONTENT, "{status}: {body}");
     apart.take_away("main-1");
     apart.usable().await?;
     let (_, client) = connect(&apart).await?;
+    ensure!(stored(&client).await? == (0..20).collect(), "a record did not move");
     let to = producer(&client, "later").await?;
     send(&to, 0, 10).await
 }

@@ -126,8 +126,8 @@ impl Apart {
         let file = self.folder.path().join(format!("spu-{identity}.toml"));
         let bound = self.folder.path().join(format!("{name}.json"));
         let text = format!(
-            "{}[spu]\npublic = [\"tcp:127.0.0.1:0\"]\nlink = \"tcp:localhost:{}\"\nprobe = \"tcp:127.0.0.1:0\"\n\
-             address_file = {bound:?}\n",
+            "{}[spu]\npublic = [\"tcp:127.0.0.1:0\"]\nlink = \"tcp:localhost:{}\"\npeer = \"tcp:127.0.0.1:0\"\n\
+             probe = \"tcp:127.0.0.1:0\"\naddress_file = {bound:?}\n",
             head(self.folder.path(), &self.owner, identity),
             link.port(),
         );
