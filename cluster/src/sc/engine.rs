@@ -128,7 +128,8 @@ impl Engine {
             }
             Command::AddPartitions { name, count, reply } => {
                 let world = self.state.world(&self.live);
-                let next = decide::add_partitions(&self.state.metadata, &world, &name, count);
+                let add = || decide::add_partitions(&self.state.metadata, &world, &name, count);
+                let next = self.is_open().and_then(|()| add());
                 let _ = reply.send(self.commit_asked(next).await);
             }
             Command::SpuCame { hello, reply } => {
@@ -140,6 +141,8 @@ impl Engine {
                 self.state.settings_applied.insert(spu, generation);
                 self.publish();
             }
+            // What was only gathered is not to be written down; a leader asks again.
+            Command::InSync { .. } if !self.state.open => {}
             Command::InSync { spu, asked } => {
                 let world = self.state.world(&self.live);
                 match decide::change_in_sync(&self.state.metadata, &world, spu, &asked) {
@@ -227,15 +230,19 @@ impl Engine {
     }
 
     async fn create(&mut self, new: NewTopic, dry_run: bool) -> Result<u64, Refusal> {
-        if !self.state.open {
-            return Err(Refusal::Later("the cluster is starting: try again in a moment".into()));
-        }
+        self.is_open()?;
         let world = self.state.world(&self.live);
         let next = decide::create_topic(&self.state.metadata, &world, new);
         if dry_run { next.map(|_| self.state.metadata.revision) } else { self.commit_asked(next).await }
     }
 
+    fn is_open(&self) -> Result<(), Refusal> {
+        let starting = || Refusal::Later("the cluster is starting: try again in a moment".into());
+        self.state.open.then_some(()).ok_or_else(starting)
+    }
+
     async fn delete(&mut self, name: &str, force: bool) -> Result<u64, Refusal> {
+        self.is_open()?;
         let next = decide::delete_topic(&self.state.metadata, name, force);
         let revision = self.commit_asked(next).await?;
         if name == CONSUMER_OFFSETS {
@@ -357,8 +364,11 @@ impl Engine {
         let next = Arc::new(next);
         self.store.save_metadata(Arc::clone(&next)).await?;
         self.state.metadata = next;
-        self.live.reports.retain(|(key, _), report| {
-            self.state.metadata.topics.get(&key.topic).is_some_and(|topic| topic.id == report.topic_id)
+        self.live.reports.retain(|(key, spu), report| {
+            let topic = self.state.metadata.topics.get(&key.topic);
+            topic.filter(|topic| topic.id == report.topic_id).is_some_and(|topic| {
+                topic.partitions.get(&key.partition).is_some_and(|placed| placed.replicas.contains(spu))
+            })
         });
         self.publish_all();
         Ok(())

@@ -188,7 +188,8 @@ impl Spu {
         let batches = self.look_into(batches, allowance).await?;
         let n_records = batches.iter().map(|batch: &Batch| batch.header().records()).sum();
         let key = &replica.assignment.key;
-        let ticket = log.enqueue(batches).await.map_err(|error| refused_append(error, key))?;
+        let queued = log.enqueue_in(Replica::epoch_of(&replica.assignment), batches).await;
+        let ticket = queued.map_err(|error| refused_append(error, key))?;
         Ok(Queued { replica, log, ticket, n_records, n_bytes })
     }
 
@@ -245,7 +246,11 @@ impl Spu {
         self.usage.records_in.add(u64::try_from(n_records).unwrap_or(0));
         self.usage.record_bytes_in.add(n_bytes as u64);
         self.link.report(replica.report());
-        // The copies that there are by now count: one that was added meanwhile may be asked to lead.
+        // The copies that there are by now count: one that was added meanwhile may be asked to lead, or leads already.
+        let key = &replica.assignment.key;
+        let same = |now: &Arc<Replica>| now.leads && now.is_led_as(&replica.assignment);
+        let now = self.replicas.get(&key.topic, key.partition).filter(same);
+        let replica = now.ok_or(ErrorCode::NotLeaderForPartition)?;
         let lead = self.leads.get(&replica.assignment.key);
         let lead = lead.filter(|lead| lead.is_of(&replica.assignment));
         if replica.has_copies() || lead.is_some() {
@@ -336,7 +341,9 @@ fn refused_append(error: AppendError, key: &PartitionKey) -> ErrorCode {
         }
         AppendError::TooLarge { .. } => ErrorCode::MessageTooLarge,
         AppendError::ReadOnly { .. } => ErrorCode::StorageError,
-        AppendError::Closed | AppendError::OutOfOrder { .. } => ErrorCode::NotLeaderForPartition,
+        AppendError::Closed | AppendError::OtherEpoch | AppendError::OutOfOrder { .. } => {
+            ErrorCode::NotLeaderForPartition
+        }
     }
 }
 

@@ -35,6 +35,17 @@ impl Replica {
         self.assignment.replicas.len() > 1
     }
 
+    /// Whether it is the same incarnation in the same epoch.
+    pub(super) fn is_led_as(&self, assignment: &Assignment) -> bool {
+        let led = |one: &Assignment| (one.topic_id, one.epoch);
+        led(&self.assignment) == led(assignment)
+    }
+
+    /// The epoch that batches are stored with.
+    pub(super) fn epoch_of(assignment: &Assignment) -> i32 {
+        i32::try_from(assignment.epoch).unwrap_or(i32::MAX)
+    }
+
     /// Where its log is.
     pub(super) fn folder_of(assignment: &Assignment) -> Option<PartitionName> {
         let topic = format!("{}-{}", assignment.key.topic, assignment.topic_id.simple());
@@ -60,7 +71,7 @@ impl Replica {
                 cluster_settings::Durability::Disk => Durability::Disk,
                 cluster_settings::Durability::Memory => Durability::Memory,
             },
-            leader_epoch: i32::try_from(assignment.epoch).unwrap_or(i32::MAX),
+            leader_epoch: Self::epoch_of(assignment),
             commit: if assignment.replicas.len() > 1 { Commit::Told } else { Commit::Alone },
             ..Config::default()
         }

@@ -57,6 +57,9 @@ pub enum AppendError {
         /// What failed, for a person.
         reason: Arc<str>,
     },
+    /// Another epoch is in force than it was to be stored in. Nothing of it is stored.
+    #[error("another epoch is in force")]
+    OtherEpoch,
     /// Closed or deleted meanwhile.
     #[error("the partition is closed")]
     Closed,

@@ -44,15 +44,15 @@ pub fn heard_enough(metadata: &Metadata, came: &BTreeSet<i32>) -> bool {
     })
 }
 
-/// What was taken over since `before`, each in a later epoch: that fences whatever the lost SC may still have told
+/// What was taken over since `before`, each so many epochs later: that fences whatever the lost SC may still have told
 /// others.
-pub fn fenced(before: &Metadata, adopted: &Metadata) -> Metadata {
+pub fn fenced(before: &Metadata, adopted: &Metadata, epochs: u32) -> Metadata {
     let next = adopted.with_placements(|topic, index, placed| {
         let known = before.topics.values().find(|known| known.id == topic.id);
         let same = known.and_then(|known| known.partitions.get(&index)) == Some(placed);
         (!same).then(|| {
             let in_sync = InSync { version: placed.in_sync.version + 1, ..placed.in_sync.clone() };
-            Placement { epoch: placed.epoch + 1, in_sync, ..placed.clone() }
+            Placement { epoch: placed.epoch.saturating_add(epochs), in_sync, ..placed.clone() }
         })
     });
     next.unwrap_or_else(|| adopted.clone())

@@ -57,5 +57,11 @@ pub fn without(metadata: &Metadata, going: &[(i32, &str)]) -> Result<Option<Meta
     let gone = going.iter().fold(None, |changed: Option<Metadata>, (spu, _)| {
         confirm_retired(changed.as_ref().unwrap_or(metadata), *spu, &retired).or(changed)
     });
-    Ok(gone)
+    let now = gone.as_ref().unwrap_or(metadata);
+    let forgotten = now.with_placements(|_, _, placed| {
+        let mut next = placed.clone();
+        next.dropped.retain(|spu| !going.iter().any(|(going, _)| going == spu));
+        (next != *placed).then_some(next)
+    });
+    Ok(forgotten.or(gone))
 }

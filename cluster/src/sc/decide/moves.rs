@@ -72,7 +72,15 @@ fn target(topic: &Topic, placed: &Placement, world: &World, load: &mut Load<'_>)
         true => SYSTEM_COPIES.min(staying.len()),
         false => placed.factor,
     };
-    let mut target: Vec<i32> = now.iter().copied().filter(|spu| staying.contains(spu)).collect();
+    // A goal that stays away is given up while others can take its place.
+    let lost = |spu: &i32| {
+        !placed.moving_to.is_empty()
+            && world.calm
+            && world.gone.contains(spu)
+            && !placed.in_sync.spus.contains(spu)
+    };
+    let mut target: Vec<i32> =
+        now.iter().copied().filter(|spu| staying.contains(spu) && !lost(spu)).collect();
     target.truncate(wanted);
     while target.len() < wanted {
         let next = load.choose(&target)?;

@@ -191,7 +191,7 @@ fn an_sc_that_lost_its_disk_is_rebuilt_from_its_spus() {
         rebuilt = adopt(&rebuilt, &held).unwrap();
         assert_eq!(adopt(&rebuilt, &held), None, "the same again is no news");
     }
-    let rebuilt = fenced(&Metadata::default(), &rebuilt);
+    let rebuilt = fenced(&Metadata::default(), &rebuilt, 1);
     for name in ["a", "b"] {
         assert_eq!(rebuilt.topics[name].id, lost.topics[name].id);
         assert_eq!(rebuilt.topics[name].spec, lost.topics[name].spec);

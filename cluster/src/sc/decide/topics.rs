@@ -45,8 +45,12 @@ pub fn delete_topic(metadata: &Metadata, name: &str, force: bool) -> Result<Meta
     if topic.spec.options.system && !force {
         return Err(Refusal::SystemDeletion(name.into()));
     }
-    let holders: BTreeSet<i32> =
-        topic.partitions.values().flat_map(|placed| placed.replicas.iter().copied()).collect();
+    let holders: BTreeSet<i32> = topic
+        .partitions
+        .values()
+        .flat_map(|placed| placed.replicas.iter().chain(&placed.dropped))
+        .copied()
+        .collect();
     let mut next = metadata.clone();
     next.revision += 1;
     next.topics.remove(name);

@@ -11,6 +11,9 @@ use crate::sc::SpuHello;
 use crate::sc::decide::{self, CameAnew};
 use crate::sc::metadata::Metadata;
 
+/// More elections than an SPU that stays away can have heard of and the others not.
+const UNHEARD_EPOCHS: u32 = 1 << 16;
+
 impl Engine {
     /// Learns from what an SPU holds. An SC without a disk gathers it first: until all have come it knows too little to
     /// decide anything, or to write it down.
@@ -26,7 +29,7 @@ impl Engine {
             tracing::warn!(spu, n_topics, "taking over partitions that the metadata does not have");
             match self.state.open {
                 true => {
-                    self.commit(decide::fenced(&known, &next)).await.map_err(|error| error.to_string())?
+                    self.commit(decide::fenced(&known, &next, 1)).await.map_err(|error| error.to_string())?
                 }
                 false => self.state.metadata = Arc::new(next),
             }
@@ -34,7 +37,8 @@ impl Engine {
         self.name_strangers(spu, &hello.held);
         let holds = hello.held.iter().map(|held| (held.topic_id, held.key.partition)).collect();
         if !self.state.open {
-            self.gathered.insert(spu, (hello.fresh, holds));
+            let before = self.gathered.get(&spu).is_some_and(|(fresh, _)| *fresh);
+            self.gathered.insert(spu, (hello.fresh || before, holds));
         } else if hello.fresh {
             let came = CameAnew { spu, fresh: true, holds: &holds, durability };
             if let Some(next) = decide::came_anew(&self.state.metadata, &self.state.world(&self.live), &came)
@@ -47,7 +51,11 @@ impl Engine {
 
     /// What was gathered becomes what is so.
     pub(super) async fn open_with_what_was_gathered(&mut self) {
-        let mut next = decide::fenced(&Metadata::default(), &self.state.metadata);
+        // Whoever has not come may have heard of further epochs.
+        let named = self.state.settings.iter().flat_map(|settings| &settings.spus);
+        let all_came = named.map(|spu| spu.id).all(|spu| self.came.contains(&spu));
+        let epochs = if all_came { 1 } else { UNHEARD_EPOCHS };
+        let mut next = decide::fenced(&Metadata::default(), &self.state.metadata, epochs);
         let durability =
             self.state.settings.as_ref().map_or(Durability::Disk, |settings| settings.durability);
         let world = self.state.world(&self.live);

@@ -145,54 +145,44 @@ impl Journal {
         Ok(())
     }
 
+    /// Returns the offset of the first.
     async fn append(&self, records: &[crate::wire::KeyValue]) -> Result<i64, String> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now_ms = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
         let bytes = record_batch(records, now_ms).map_err(|error| error.to_string())?;
-        let n_bytes = i64::try_from(bytes.len()).unwrap_or(i64::MAX);
         let batch = Batch::parse(&bytes).map_err(|error| error.to_string())?;
-        let appended = self.log.append(vec![batch]).await.map_err(|error| error.to_string())?;
+        let epoch = Replica::epoch_of(&self.replica.assignment);
+        let queued = self.log.enqueue_in(epoch, vec![batch]).await.map_err(|error| error.to_string())?;
+        let appended = queued.await.map_err(|error| error.to_string())?;
         if let Some(lead) = &self.lead {
             let committed = committed_by_all(lead, &self.log, appended.next_offset, COPIES_PATIENCE).await;
             committed.map_err(|_| "its copies did not take it")?;
         }
-        Ok(n_bytes)
+        Ok(appended.base_offset)
     }
 
     /// Writes the living entries once more and lets go of the segments before them.
     async fn compact(&mut self) {
         match self.copy_living().await {
-            Ok(n_bytes) => {
+            Ok(copy_begins) => {
                 self.table.compacted();
-                self.let_go(n_bytes).await;
-                info!(entries = self.table.entries().count(), bytes = self.log.size(), "compacted");
+                // The copy is committed, so nothing before it is needed. Its followers do the same.
+                self.log.let_go(copy_begins);
+                info!(entries = self.table.entries().count(), copy_begins, "compacted");
             }
             Err(why) => warn!(%why, "the consumer offsets were not compacted; they grow until the next try"),
         }
     }
 
-    async fn copy_living(&self) -> Result<u64, String> {
+    async fn copy_living(&self) -> Result<i64, String> {
         let living: Vec<_> =
             self.table.entries().map(|(key, entry)| record::encode(key, Some(entry))).collect();
-        let mut n_bytes = 0;
+        let mut begins = None;
         for records in living.chunks(COPIED_AT_ONCE) {
-            n_bytes += self.append(records).await?;
+            let at = self.append(records).await?;
+            begins = begins.or(Some(at));
         }
-        Ok(n_bytes.unsigned_abs())
-    }
-
-    /// Removes the oldest segments while what is left surely holds the copy: it is at the end, and at most a
-    /// segment more than the bound goes at a time.
-    async fn let_go(&self, copy_bytes: u64) {
-        let durability = cluster_settings::Durability::Disk;
-        let config = Replica::config_of(&self.replica.assignment, durability);
-        let bound = 2 * (copy_bytes + config.segment_bytes);
-        let bounded = cluster_storage::Config { max_bytes: Some(bound), ..config.clone() };
-        self.log.configure(bounded);
-        if let Err(error) = self.log.maintain().await {
-            warn!(%error, "old consumer offsets were not removed");
-        }
-        self.log.configure(config);
+        Ok(begins.unwrap_or_else(|| self.log.offsets().leo))
     }
 }
 

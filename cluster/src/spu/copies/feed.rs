@@ -83,7 +83,7 @@ struct CountsAsFed {
 impl CountsAsFed {
     fn begin(lead: Arc<Lead>, spu: i32) -> Self {
         let mut feed = 0;
-        lead.tell(|leading, _| feed = leading.begin_feed(spu));
+        lead.tell(|leading, now_ms| feed = leading.begin_feed(spu, now_ms));
         Self { lead, spu, feed }
     }
 }

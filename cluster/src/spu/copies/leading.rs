@@ -111,10 +111,11 @@ impl Leading {
 
     /// A stream to a copy begins, and what was heard from it before counts no more: its disk may be another one now.
     /// Returns the stream's number.
-    pub(super) fn begin_feed(&mut self, spu: i32) -> u64 {
+    /// It has the time of any other to catch up.
+    pub(super) fn begin_feed(&mut self, spu: i32, now_ms: u64) -> u64 {
         self.n_feeds += 1;
         if let Some(follower) = self.followers.get_mut(&spu) {
-            (follower.feed, follower.durable) = (Some(self.n_feeds), -1);
+            *follower = Follower { durable: -1, whole_ms: now_ms, feed: Some(self.n_feeds) };
         }
         self.n_feeds
     }

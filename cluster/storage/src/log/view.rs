@@ -145,9 +145,9 @@ impl View {
 
     /// Another one says from now on what is committed: once this returns, the former one says nothing more.
     pub(crate) fn set_commit(&self, commit: Commit) {
-        let durable = *self.durable.borrow();
-        // Only ever looked at under the mark's lock, so that no mark is set by a word that is over.
+        // Only ever looked at under the mark's lock, so that no mark is set by a word that is over, nor one passed over.
         self.hw.send_if_modified(|hw| {
+            let durable = *self.durable.borrow();
             let alone = commit == Commit::Alone;
             let moves = !self.alone.swap(alone, Ordering::Relaxed) && alone && *hw < durable;
             if moves {

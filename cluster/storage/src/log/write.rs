@@ -25,6 +25,8 @@ pub(crate) type Answer<'a> = &'a mut dyn FnMut(usize, Result<Appended, AppendErr
 pub(crate) enum Origin {
     /// Nobody yet: a producer sent them to this leader.
     Producer,
+    /// Nobody yet, and this leader took them in this epoch.
+    LedIn(i32),
     /// The leader of which this is a copy; all are of one epoch.
     Leader,
 }
@@ -89,13 +91,17 @@ impl Log {
     pub(crate) fn append(&mut self, appends: &[(&[Batch], Origin)], answer: Answer<'_>) {
         let mut group = Group::default();
         for (number, (batches, origin)) in appends.iter().enumerate() {
+            if matches!(origin, Origin::LedIn(epoch) if *epoch != self.config.leader_epoch) {
+                answer(number, Err(AppendError::OtherEpoch));
+                continue;
+            }
             let bytes = batches.iter().map(|batch| batch.bytes().len() as u64).sum();
             if let Err(error) = self.admit(bytes) {
                 answer(number, Err(error));
                 continue;
             }
             let epoch = match origin {
-                Origin::Producer => self.config.leader_epoch,
+                Origin::Producer | Origin::LedIn(_) => self.config.leader_epoch,
                 Origin::Leader => batches.first().map_or(0, |batch| batch.header().leader_epoch),
             };
             if self.must_roll(&group, bytes, epoch) {

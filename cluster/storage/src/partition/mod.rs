@@ -106,6 +106,11 @@ impl Partition {
         self.queue(batches, Origin::Producer).await
     }
 
+    /// The same for one who leads in this epoch: refused once another is in force, be it of this leader or the next.
+    pub async fn enqueue_in(&self, epoch: i32, batches: Vec<Batch>) -> Result<Ticket, AppendError> {
+        self.queue(batches, Origin::LedIn(epoch)).await
+    }
+
     /// The same with batches that have their offsets and epochs from the leader of which this is a copy: they are
     /// kept, and refused where they do not follow on the log. All must be of one epoch.
     pub async fn enqueue_copy(&self, batches: Vec<Batch>) -> Result<Ticket, AppendError> {

@@ -195,3 +195,15 @@ async fn a_copy_lets_go_of_what_its_leader_let_go_and_of_nothing_uncommitted() {
     assert_eq!(partition.offsets().log_start, kept_from);
     assert_eq!(read_all(&partition).await.unwrap().len() as i64, end - kept_from);
 }
+
+#[tokio::test]
+async fn what_was_to_be_stored_in_another_epoch_is_refused() {
+    let partition = open(&SimulatedDisk::new(1), &told(3)).await.unwrap();
+    partition.enqueue_in(3, vec![batch(&[b"one"])]).await.unwrap().await.unwrap();
+    partition.configure(told(4));
+    let late = partition.enqueue_in(3, vec![batch(&[b"two"])]).await.unwrap().await;
+    assert_eq!(late, Err(AppendError::OtherEpoch));
+    assert_eq!(partition.offsets().leo, 1);
+    partition.enqueue_in(4, vec![batch(&[b"two"])]).await.unwrap().await.unwrap();
+    assert_eq!(partition.epoch_before(2), Some(4));
+}

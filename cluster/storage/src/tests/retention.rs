@@ -57,6 +57,22 @@ async fn old_segments_go_and_the_active_one_too_once_it_is_old() {
 }
 
 #[tokio::test]
+async fn a_segment_is_as_old_as_its_last_record() {
+    let (disk, clock) = (SimulatedDisk::new(1), clock());
+    let store = store(&disk, &clock, u64::MAX, 0);
+    let partition = store.open(&name(), aged(1 << 20)).await.unwrap();
+    append(&partition, 1, 700).await;
+    clock.advance(HOUR_MS - 1);
+    append(&partition, 1, 700).await;
+    // Its first record is old now, its last one is not.
+    clock.advance(HOUR_MS / 2);
+    assert_eq!(partition.maintain().await.unwrap(), Maintained::default());
+    assert_eq!(read_all(&partition).await.unwrap().len(), 2);
+    clock.advance(HOUR_MS / 2 + 1);
+    assert_eq!(partition.maintain().await.unwrap().removed_segments, 1);
+}
+
+#[tokio::test]
 async fn a_client_with_a_wrong_clock_neither_keeps_nor_loses_anything() {
     let (disk, clock) = (SimulatedDisk::new(1), clock());
     let partition = store(&disk, &clock, u64::MAX, 0).open(&name(), aged(1024)).await.unwrap();

@@ -25,7 +25,7 @@ fn adopted(words: &[Assignment]) -> Metadata {
     let gathered = words.iter().fold(Metadata::default(), |metadata, held| {
         adopt(&metadata, std::slice::from_ref(held)).unwrap_or(metadata)
     });
-    fenced(&Metadata::default(), &gathered)
+    fenced(&Metadata::default(), &gathered, 1)
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn what_was_known_before_is_not_fenced() {
     let before = adopted(&[held(5, 2, &[2, 3])]);
     let other =
         Assignment { key: PartitionKey { partition: 1, ..held(5, 2, &[]).key }, ..held(5, 2, &[2, 3]) };
-    let metadata = fenced(&before, &adopt(&before, &[other]).unwrap());
+    let metadata = fenced(&before, &adopt(&before, &[other]).unwrap(), 1);
     assert_eq!(metadata.topics["orders"].partitions[&0], before.topics["orders"].partitions[&0]);
     assert_eq!(metadata.topics["orders"].partitions[&1].epoch, 6);
 }

@@ -186,3 +186,22 @@ fn the_consumers_offsets_have_three_copies_where_there_are_spus_for_them() {
     let one = settled(three, &world(1..=3, &[2, 3]));
     assert_eq!(copies(&one), (vec![1], 1, 1));
 }
+
+#[test]
+fn a_goal_that_stays_away_is_given_up_for_another() {
+    let begun = move_copies(&orders(vec![on(&[1, 2, 3])]), &world(1..=5, &[1])).unwrap();
+    let mut away = World { gone: [4].into(), ..world(1..=5, &[1]) };
+    away.spus[3].1 = false;
+    assert_eq!(move_copies(&begun, &World { calm: false, ..away.clone() }), None, "it may be back at once");
+    let again = move_copies(&begun, &away).unwrap();
+    assert_eq!(placed(&again, 0).moving_to, vec![2, 3, 5]);
+}
+
+#[test]
+fn a_topic_is_deleted_on_the_spus_that_dropped_their_copies_too() {
+    let moved = settled(orders(vec![on(&[1, 2, 3])]), &world(1..=4, &[1]));
+    let deleted = super::super::delete_topic(&moved, "orders", false).unwrap();
+    assert_eq!(deleted.retired[&Uuid::from_u128(7)], [1, 2, 3, 4].into());
+    let gone = super::super::without(&moved, &[(1, "main-0")]).unwrap().unwrap();
+    assert!(placed(&gone, 0).dropped.is_empty(), "nobody waits for an SPU that is no more");
+}

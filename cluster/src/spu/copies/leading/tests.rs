@@ -38,7 +38,7 @@ fn leading(in_sync: &[i32]) -> Leading {
 
 /// A copy says something, on a new stream if there is none.
 fn hear(leading: &mut Leading, spu: i32, durable: i64, now_ms: u64) {
-    let feed = leading.followers[&spu].feed.unwrap_or_else(|| leading.begin_feed(spu));
+    let feed = leading.followers[&spu].feed.unwrap_or_else(|| leading.begin_feed(spu, now_ms));
     leading.heard(spu, feed, durable, now_ms);
 }
 
@@ -97,7 +97,7 @@ fn a_copy_that_caught_up_is_asked_in_and_counts_at_once() {
     hear(&mut leading, 2, 10, 0);
     hear(&mut leading, 3, 4, 0);
     assert_eq!(leading.committed(), 10);
-    leading.begin_feed(3);
+    leading.begin_feed(3, 0);
     assert_eq!(leading.ask(1), None);
     hear(&mut leading, 3, 10, 2);
     assert_eq!(leading.ask(3).unwrap().spus, set(&[1, 2, 3]));
@@ -169,7 +169,7 @@ fn the_last_copies_that_can_commit_are_not_asked_out() {
     let mut leading = leading(&[1, 2]);
     leading.moved(ends(20, 20), 0);
     assert_eq!(leading.ask(10 * LAG_MS), None, "2 is far behind, and nobody is there in its place");
-    leading.begin_feed(3);
+    leading.begin_feed(3, 0);
     hear(&mut leading, 3, 20, 10 * LAG_MS);
     assert_eq!(leading.ask(10 * LAG_MS).unwrap().spus, set(&[1, 3]));
 }
@@ -181,7 +181,7 @@ fn a_copy_that_is_added_is_let_in_when_it_has_everything_and_one_that_is_dropped
     hear(&mut leading, 3, 10, 1);
     leading.told(&assignment(&[1, 2, 3, 4], 5, &[1, 2, 3]), 2);
     assert_eq!(leading.committed(), 10, "what was heard before is not forgotten");
-    leading.begin_feed(4);
+    leading.begin_feed(4, 0);
     hear(&mut leading, 4, 9, 3);
     assert_eq!(leading.ask(3), None, "it lacks a committed record");
     hear(&mut leading, 4, 10, 4);
@@ -199,7 +199,7 @@ fn one_copy_commits_alone_until_the_one_that_is_added_is_in_sync() {
     let alone = Assignment { factor: 1, ..assignment(&[1, 2], 1, &[1]) };
     let mut leading = Leading::new(1, &alone, ends(10, 10), 0);
     assert_eq!(leading.committed(), 10);
-    leading.begin_feed(2);
+    leading.begin_feed(2, 0);
     hear(&mut leading, 2, 10, 1);
     assert_eq!(leading.ask(1), Some(InSync { version: 1, spus: set(&[1, 2]) }));
     leading.moved(ends(11, 11), 2);
@@ -211,16 +211,28 @@ fn what_a_copy_said_before_its_stream_broke_says_nothing_about_its_disk() {
     let mut leading = leading(&[1, 2]);
     hear(&mut leading, 2, 10, 0);
     leading.committed();
-    let before = leading.begin_feed(3);
+    let before = leading.begin_feed(3, 0);
     leading.heard(3, before, 10, 1);
     assert!(leading.ask(1).is_some(), "it has everything");
     leading.told(&word(5, &[1, 2]), 2);
     // It comes back, perhaps with another disk, and the end of the former stream is not seen yet.
-    let now = leading.begin_feed(3);
+    let now = leading.begin_feed(3, 0);
     assert_eq!(leading.ask(3), None, "it has not said anything yet");
     leading.heard(3, before, 10, 4);
     assert_eq!(leading.ask(4), None, "that was said before");
     leading.end_feed(3, before);
     leading.heard(3, now, 10, 5);
     assert!(leading.ask(5).is_some());
+}
+
+#[test]
+fn a_copy_that_dials_again_is_not_asked_out_before_it_can_speak() {
+    let mut leading = leading(&[1, 2, 3]);
+    hear(&mut leading, 2, 10, 0);
+    hear(&mut leading, 3, 10, 0);
+    let feed = leading.begin_feed(3, 100 * LAG_MS);
+    assert_eq!(leading.ask(100 * LAG_MS), None);
+    assert_eq!(leading.committed(), 0, "what it has now is not known");
+    leading.heard(3, feed, 10, 100 * LAG_MS + 1);
+    assert_eq!((leading.committed(), leading.ask(100 * LAG_MS + 2)), (10, None));
 }

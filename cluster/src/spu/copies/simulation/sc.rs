@@ -79,7 +79,7 @@ impl Sc {
         }
         let held: Vec<Assignment> = hello.held.into_iter().collect();
         if let Some(next) = adopt(&self.metadata, &held) {
-            self.metadata = if self.open { fenced(&self.metadata, &next) } else { next };
+            self.metadata = if self.open { fenced(&self.metadata, &next, 1) } else { next };
         }
         if !self.open {
             self.gathered.insert(spu, (hello.fresh, !held.is_empty()));
@@ -91,7 +91,7 @@ impl Sc {
         self.came.insert(spu);
         self.calm = false;
         if !self.open && SPUS.clone().all(|spu| self.came.contains(&spu)) {
-            self.metadata = fenced(&Metadata::default(), &self.metadata);
+            self.metadata = fenced(&Metadata::default(), &self.metadata, 1);
             self.open = true;
             for (spu, (fresh, holds)) in std::mem::take(&mut self.gathered) {
                 self.came_anew(spu, fresh, holds);

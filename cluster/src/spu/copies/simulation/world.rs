@@ -286,7 +286,7 @@ impl World {
         let (leader, epoch) = (assignment.leader, assignment.epoch);
         self.spus.get_mut(&id).unwrap().feed = Some(stream);
         let acks = VecDeque::from([durable]);
-        let feed = self.spus.get_mut(&leader).unwrap().lead.as_mut().unwrap().begin_feed(id);
+        let feed = self.spus.get_mut(&leader).unwrap().lead.as_mut().unwrap().begin_feed(id, self.now_ms);
         let fed = Stream {
             leader,
             copy: id,
