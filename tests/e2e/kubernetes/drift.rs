@@ -93,6 +93,20 @@ async fn a_settled_cluster_is_written_to_by_nobody() -> anyhow::Result<()> {
         all.sort();
         Ok(all)
     };
+    // A cluster runs a moment before Kubernetes has written that its pods are ready.
+    fleet
+        .until("its sets and its budget have seen all pods", async || {
+            let sets = fleet.objects(&namespace, "statefulsets").await?;
+            let budgets = fleet.objects(&namespace, "poddisruptionbudgets").await?;
+            let seen = sets.iter().all(|set| {
+                let (wanted, status) = (&set["spec"]["replicas"], &set["status"]);
+                status["readyReplicas"] == *wanted && status["availableReplicas"] == *wanted
+            });
+            let mut counted = budgets.iter().map(|budget| &budget["status"]);
+            let counted = counted.all(|status| status["currentHealthy"] == status["expectedPods"]);
+            Ok((seen && counted).then_some(()))
+        })
+        .await?;
     // A new provisioner looks at everything anew: a pass over a settled world.
     let settled = versions().await?;
     fleet.replace("provisioner").await?;
