@@ -19,6 +19,14 @@ async fn three(cloud: &Cloud) -> anyhow::Result<Tenant> {
     Tenant::with_cluster(Person::sign_up(cloud).await?, "three", 3).await
 }
 
+/// A cloud with such a cluster, and producers that write to all of it.
+async fn loaded(name: &str) -> anyhow::Result<(Cloud, Tenant, Load)> {
+    let cloud = Cloud::start(name, &[])?;
+    let tenant = three(&cloud).await?;
+    let load = Load::copied(&tenant, "copied", 3, 3).await?;
+    Ok((cloud, tenant, load))
+}
+
 /// The process of an SPU, or of the SC.
 fn server(cloud: &Cloud, tenant: &Tenant, name: &str) -> Process {
     let found = cloud.cluster(&tenant.cluster.id);
@@ -33,9 +41,7 @@ fn server(cloud: &Cloud, tenant: &Tenant, name: &str) -> Process {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn any_spu_of_three_dies_under_load_and_nothing_acknowledged_is_lost() -> anyhow::Result<()> {
     let _turn = Cloud::turn().await;
-    let cloud = Cloud::start("copies-kill", &[])?;
-    let tenant = three(&cloud).await?;
-    let load = Load::copied(&tenant, "copied", 3, 3).await?;
+    let (cloud, tenant, load) = loaded("copies-kill").await?;
     for round in 0..2 {
         for name in ["main-0", "main-1", "main-2"] {
             server(&cloud, &tenant, name).kill()?;
@@ -52,9 +58,7 @@ async fn any_spu_of_three_dies_under_load_and_nothing_acknowledged_is_lost() -> 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_that_was_paused_acknowledges_nothing_when_it_wakes() -> anyhow::Result<()> {
     let _turn = Cloud::turn().await;
-    let cloud = Cloud::start("copies-pause", &[])?;
-    let tenant = three(&cloud).await?;
-    let load = Load::copied(&tenant, "copied", 3, 3).await?;
+    let (cloud, tenant, load) = loaded("copies-pause").await?;
     for name in ["main-0", "main-1", "main-2"] {
         let spu = server(&cloud, &tenant, name);
         spu.signal(Signal::STOP)?;
@@ -71,9 +75,7 @@ async fn a_leader_that_was_paused_acknowledges_nothing_when_it_wakes() -> anyhow
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_client_feels_that_the_sc_is_away_while_all_copies_are_in_sync() -> anyhow::Result<()> {
     let _turn = Cloud::turn().await;
-    let cloud = Cloud::start("copies-sc", &[])?;
-    let tenant = three(&cloud).await?;
-    let load = Load::copied(&tenant, "copied", 3, 3).await?;
+    let (cloud, tenant, load) = loaded("copies-sc").await?;
     let (sc, errors) = (server(&cloud, &tenant, "sc"), load.errors());
     sc.signal(Signal::STOP)?;
     let went_on = load.wait_for_more(3_000).await;
@@ -87,9 +89,7 @@ async fn no_client_feels_that_the_sc_is_away_while_all_copies_are_in_sync() -> a
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_server_of_a_cluster_dies_at_once_and_nothing_acknowledged_is_lost() -> anyhow::Result<()> {
     let _turn = Cloud::turn().await;
-    let cloud = Cloud::start("copies-all", &[])?;
-    let tenant = three(&cloud).await?;
-    let load = Load::copied(&tenant, "copied", 3, 3).await?;
+    let (cloud, tenant, load) = loaded("copies-all").await?;
     for _ in 0..3 {
         for process in cloud.cluster(&tenant.cluster.id) {
             process.signal(Signal::KILL)?;

@@ -236,17 +236,17 @@ impl Session<'_> {
     /// Hands an operation to the SPU's own offsets and sends what it says.
     fn serve(&mut self, id: u64, request: super::OffsetsRequest) {
         let (reply, answer) = oneshot::channel();
-        let failed = |why: &str| OffsetsAnswer::NotNow(why.into());
+        let not_now = |why: &str| OffsetsAnswer::NotNow(why.into());
         let queued = self.link.shared.offsets_in.try_send(OffsetsCall { request, reply });
         let answers = self.answers.0.clone();
         self.tasks.spawn(async move {
             let answer = match queued {
                 Ok(()) => match timeout(OFFSETS_PATIENCE, answer).await {
                     Ok(Ok(answer)) => answer,
-                    Ok(Err(_)) => failed("this SPU does not lead the consumer offsets now"),
-                    Err(_) => failed("the consumer offsets did not answer in time"),
+                    Ok(Err(_)) => not_now("this SPU does not lead the consumer offsets now"),
+                    Err(_) => not_now("the consumer offsets did not answer in time"),
                 },
-                Err(_) => failed("too many operations on consumer offsets wait already"),
+                Err(_) => not_now("too many operations on consumer offsets wait already"),
             };
             // A closed channel means that the link is gone, and with it whoever asked.
             let _ = answers.send((id, answer)).await;

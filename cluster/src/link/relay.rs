@@ -32,19 +32,19 @@ impl Relay {
 
     /// Has the operation done by this SPU.
     pub async fn call(&self, leader: Option<i32>, request: OffsetsRequest) -> OffsetsAnswer {
-        let failed = |why: &str| OffsetsAnswer::NotNow(why.into());
+        let not_now = |why: &str| OffsetsAnswer::NotNow(why.into());
         let spus = || self.spus.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(sender) = leader.and_then(|leader| spus().get(&leader).cloned()) else {
-            return failed("the SPU that keeps the consumer offsets is away: try again in a moment");
+            return not_now("the SPU that keeps the consumer offsets is away: try again in a moment");
         };
         let (reply, answer) = oneshot::channel();
         if sender.try_send(OffsetsCall { request, reply }).is_err() {
-            return failed("the SPU that keeps the consumer offsets is busy: try again in a moment");
+            return not_now("the SPU that keeps the consumer offsets is busy: try again in a moment");
         }
         match timeout(PATIENCE, answer).await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => failed("the SPU that keeps the consumer offsets went away: try again in a moment"),
-            Err(_) => failed("the SPU that keeps the consumer offsets did not answer in time"),
+            Ok(Err(_)) => not_now("the SPU that keeps the consumer offsets went away: try again in a moment"),
+            Err(_) => not_now("the SPU that keeps the consumer offsets did not answer in time"),
         }
     }
 }

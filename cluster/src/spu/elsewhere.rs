@@ -22,9 +22,6 @@ use crate::wire::{Acks, ErrorCode, ProduceEntry};
 /// How long a leader may take to say where a partition begins and ends.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long a new leader may take to learn how far its predecessor had committed.
-const MARK_PATIENCE: Duration = Duration::from_secs(5);
-
 /// What one partition's leader said.
 pub(super) struct Bounds {
     pub(super) log_start: i64,
@@ -84,7 +81,7 @@ impl Spu {
     async fn bounds_here(&self, replica: &Replica, log: &Partition) -> Bounds {
         if let Some(lead) = self.leads.get(&replica.assignment.key).filter(|_| replica.has_copies()) {
             // Late is no error: what is known to be committed is told.
-            let _ = timeout(MARK_PATIENCE, lead.mark_is_known()).await;
+            let _ = lead.mark_is_known().await;
         }
         let offsets = log.offsets();
         Bounds { log_start: offsets.log_start, hw: offsets.hw }

@@ -91,8 +91,11 @@ pub struct OpenConnection {
 }
 
 impl OpenConnection {
-    /// It goes to this server of the cluster, which may be the one that it goes to already.
+    /// It goes to this server of the cluster.
     pub fn move_to(&mut self, server: &Arc<Backend>) {
+        if Arc::ptr_eq(&self.route.backend, server) {
+            return;
+        }
         server.open.fetch_add(1, Ordering::AcqRel);
         std::mem::replace(&mut self.route.backend, Arc::clone(server)).open.fetch_sub(1, Ordering::AcqRel);
     }

@@ -89,7 +89,7 @@ pub fn elect(metadata: &Metadata, world: &World) -> Option<Metadata> {
 
 /// An SPU of which more has to be known than that it is there.
 #[derive(Debug)]
-pub struct CameAnew<'a> {
+pub struct Came<'a> {
     /// Which.
     pub spu: i32,
     /// Whether its process has just begun.
@@ -104,14 +104,14 @@ pub struct CameAnew<'a> {
 /// what it lost. Where its copy may lack committed records (its disk is another one, or they were in memory only) it
 /// is in sync no more, unless nobody else is, and nothing that was asked for before takes it in; `None` if nothing
 /// changes.
-pub fn came_anew(metadata: &Metadata, world: &World, came: &CameAnew<'_>) -> Option<Metadata> {
+pub fn came_back(metadata: &Metadata, world: &World, came: &Came<'_>) -> Option<Metadata> {
     metadata.with_placements(|topic, index, placed| {
         let holds = came.holds.contains(&(topic.id, index));
-        (placed.replicas.len() > 1).then(|| led_anew(placed, world, came, holds)).flatten()
+        (placed.replicas.len() > 1).then(|| led_since(placed, world, came, holds)).flatten()
     })
 }
 
-fn led_anew(placed: &Placement, world: &World, came: &CameAnew<'_>, holds: bool) -> Option<Placement> {
+fn led_since(placed: &Placement, world: &World, came: &Came<'_>, holds: bool) -> Option<Placement> {
     let leads = placed.leader == came.spu;
     let forgot = came.fresh && came.durability == Durability::Memory;
     // An ask to take it in may be on its way from a leader that knew what it had before.

@@ -32,8 +32,7 @@ fn what(partitions: usize, offsets: bool) -> String {
 /// How many copies of partitions each SPU holds, the system's counted. One that is not there holds none.
 pub fn replicas(metadata: &Metadata) -> BTreeMap<i32, usize> {
     let mut held = BTreeMap::new();
-    let placed = metadata.topics.values().flat_map(|topic| topic.partitions.values());
-    for spu in placed.flat_map(|placed| &placed.replicas) {
+    for spu in metadata.placements().flat_map(|placed| &placed.replicas) {
         *held.entry(*spu).or_default() += 1;
     }
     held

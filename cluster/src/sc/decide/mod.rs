@@ -11,7 +11,7 @@ mod provision;
 mod topics;
 
 pub use adopt::{adopt, fenced, heard_enough};
-pub use elect::{CameAnew, InSyncAsked, InSyncRefused, came_anew, change_in_sync, elect};
+pub use elect::{Came, InSyncAsked, InSyncRefused, came_back, change_in_sync, elect};
 pub use leave::{StillHolds, replicas, without};
 pub use moves::move_copies;
 pub use place::place;

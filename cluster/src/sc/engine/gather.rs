@@ -1,18 +1,22 @@
 //! What the SC learns from SPUs that come: all of it, where it has no disk of its own to know it from.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use cluster_settings::Durability;
 use tokio::time::Instant;
 
-use super::{Engine, SYSTEM_TOPIC_PAUSE};
+use super::Engine;
 use crate::link::Assignment;
 use crate::sc::SpuHello;
-use crate::sc::decide::{self, CameAnew};
+use crate::sc::decide::{self, Came};
 use crate::sc::metadata::Metadata;
 
 /// More elections than an SPU that stays away can have heard of and the others not.
 const UNHEARD_EPOCHS: u32 = 1 << 16;
+
+/// Where the disk does not take what was gathered, it is tried again after this long.
+const WRITTEN_AGAIN: Duration = Duration::from_secs(1);
 
 impl Engine {
     /// Learns from what an SPU holds. An SC without a disk gathers it first: until all have come it knows too little to
@@ -40,8 +44,8 @@ impl Engine {
             let before = self.gathered.get(&spu).is_some_and(|(fresh, _)| *fresh);
             self.gathered.insert(spu, (hello.fresh || before, holds));
         } else if hello.fresh {
-            let came = CameAnew { spu, fresh: true, holds: &holds, durability };
-            if let Some(next) = decide::came_anew(&self.state.metadata, &self.state.world(&self.live), &came)
+            let came = Came { spu, fresh: true, holds: &holds, durability };
+            if let Some(next) = decide::came_back(&self.state.metadata, &self.state.world(&self.live), &came)
             {
                 self.commit(next).await.map_err(|error| error.to_string())?;
             }
@@ -61,8 +65,8 @@ impl Engine {
         let world = self.state.world(&self.live);
         // Others may not have heard yet that one has dropped its copy, so what each has itself counts.
         for (spu, (fresh, holds)) in &self.gathered {
-            let came = CameAnew { spu: *spu, fresh: *fresh, holds, durability };
-            next = decide::came_anew(&next, &world, &came).unwrap_or(next);
+            let came = Came { spu: *spu, fresh: *fresh, holds, durability };
+            next = decide::came_back(&next, &world, &came).unwrap_or(next);
         }
         match self.commit(next).await {
             Ok(()) => {
@@ -73,7 +77,7 @@ impl Engine {
             }
             Err(error) => {
                 tracing::error!(%error, "what the SPUs hold was not kept: trying again");
-                self.due.give_up_waiting = Some(Instant::now() + SYSTEM_TOPIC_PAUSE);
+                self.due.give_up_waiting = Some(Instant::now() + WRITTEN_AGAIN);
             }
         }
     }

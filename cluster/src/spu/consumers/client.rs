@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::super::streams::Reader;
 use crate::connection::Close;
-use crate::link::{OffsetsAnswer, OffsetsRequest, PartitionKey};
+use crate::link::{OffsetsRequest, PartitionKey};
 use crate::spu::Spu;
 use crate::wire::{
     ConsumerOffset, DeleteConsumerOffset, ErrorCode, FetchConsumerOffsets, FetchConsumerOffsetsResponse,
@@ -40,12 +40,7 @@ impl Spu {
         let no_consumer = || ErrorCode::Other("stream without consumer id".into());
         let consumer_id = reader.consumer.clone().ok_or_else(no_consumer)?;
         let request = OffsetsRequest::Update { consumer_id, key: reader.key.clone(), offset };
-        match self.consumers_call(request).await {
-            OffsetsAnswer::Done | OffsetsAnswer::Consumers(_) => Ok(()),
-            OffsetsAnswer::Failed(why) | OffsetsAnswer::NotNow(why) => {
-                Err(ErrorCode::OffsetFlushRequestError(why))
-            }
-        }
+        self.consumers_call(request).await.map(drop).map_err(ErrorCode::OffsetFlushRequestError)
     }
 
     /// Forgets a consumer of one partition.
@@ -57,10 +52,8 @@ impl Spu {
     ) -> Result<Frame, Close> {
         let error = if permitted {
             let key = PartitionKey { topic: asked.topic, partition: asked.partition };
-            match self.consumers_call(OffsetsRequest::Delete { consumer_id: asked.consumer, key }).await {
-                OffsetsAnswer::Done | OffsetsAnswer::Consumers(_) => ErrorCode::None,
-                OffsetsAnswer::Failed(why) | OffsetsAnswer::NotNow(why) => ErrorCode::Other(why),
-            }
+            let request = OffsetsRequest::Delete { consumer_id: asked.consumer, key };
+            self.consumers_call(request).await.map_or_else(ErrorCode::Other, |_| ErrorCode::None)
         } else {
             ErrorCode::PermissionDenied
         };
@@ -75,16 +68,15 @@ impl Spu {
         permitted: bool,
     ) -> Result<Frame, Close> {
         let key = asked.replica.map(|(topic, partition)| PartitionKey { topic, partition });
-        let answer = if permitted {
-            self.consumers_call(OffsetsRequest::Fetch { consumer_id: asked.consumer, key }).await
+        let found = if permitted {
+            let request = OffsetsRequest::Fetch { consumer_id: asked.consumer, key };
+            self.consumers_call(request).await.map_err(ErrorCode::Other)
         } else {
-            OffsetsAnswer::Failed(String::new())
+            Err(ErrorCode::PermissionDenied)
         };
-        let (error, offsets) = match answer {
-            OffsetsAnswer::Consumers(offsets) => (ErrorCode::None, offsets),
-            OffsetsAnswer::Failed(_) if !permitted => (ErrorCode::PermissionDenied, Vec::new()),
-            OffsetsAnswer::Failed(why) | OffsetsAnswer::NotNow(why) => (ErrorCode::Other(why), Vec::new()),
-            OffsetsAnswer::Done => (ErrorCode::None, Vec::new()),
+        let (error, offsets) = match found {
+            Ok(offsets) => (ErrorCode::None, offsets),
+            Err(error) => (error, Vec::new()),
         };
         let offsets = offsets.into_iter().map(|found| ConsumerOffset {
             consumer: found.consumer_id,

@@ -14,10 +14,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use super::Spu;
-use crate::link::{OffsetsAnswer, OffsetsCall, OffsetsRequest, SpuLink};
+use crate::link::{ConsumerOffset, OffsetsAnswer, OffsetsCall, OffsetsRequest, SpuLink};
 use crate::sc::topic::CONSUMER_OFFSETS;
 use crate::wire::ErrorCode;
 use journal::Journal;
@@ -28,8 +28,6 @@ const QUEUE: usize = 256;
 const AT_ONCE: usize = 256;
 /// How long a client's request may take, the way to another SPU and an election included.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// How long a new leader waits for its copies to say what was committed before it.
-const MARK_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The way to the table for this SPU's own clients.
 #[derive(Debug)]
@@ -57,19 +55,24 @@ impl Consumers {
 }
 
 impl Spu {
-    /// Has an operation done here or by the SPU that leads the offsets; held while there is none, since to do it twice
-    /// is to do it once.
-    pub(super) async fn consumers_call(&self, request: OffsetsRequest) -> OffsetsAnswer {
+    /// Has an operation done here or by the SPU that leads the offsets, and returns what it lists; else why not, for a
+    /// person. Held while there is no such SPU, since to do it twice is to do it once.
+    pub(super) async fn consumers_call(
+        &self,
+        request: OffsetsRequest,
+    ) -> Result<Vec<ConsumerOffset>, String> {
         let deadline = Instant::now() + PATIENCE;
         let mut said = "the consumer offsets did not answer in time".to_owned();
         loop {
             match timeout_at(deadline, self.consumers_call_once(request.clone())).await {
                 Ok(OffsetsAnswer::NotNow(why)) => said = why,
-                Ok(answer) => return answer,
-                Err(_) => return OffsetsAnswer::Failed(said),
+                Ok(OffsetsAnswer::Done) => return Ok(Vec::new()),
+                Ok(OffsetsAnswer::Consumers(found)) => return Ok(found),
+                Ok(OffsetsAnswer::Failed(why)) => return Err(why),
+                Err(_) => return Err(said),
             }
             if self.rerouted(deadline).await.is_err() {
-                return OffsetsAnswer::Failed(said);
+                return Err(said);
             }
         }
     }
@@ -138,9 +141,10 @@ impl Spu {
         if replica.has_copies() && lead.is_none() {
             return Err("this SPU has only begun to lead the consumer offsets".into());
         }
-        if let Some(lead) = &lead {
-            let known = timeout(MARK_PATIENCE, lead.mark_is_known()).await;
-            known.map_err(|_| "it is not known yet which consumer offsets are committed")?;
+        if let Some(lead) = &lead
+            && !lead.mark_is_known().await
+        {
+            return Err("it is not known yet which consumer offsets are committed".into());
         }
         Journal::open(replica, log, lead, Arc::clone(&self.usage)).await
     }

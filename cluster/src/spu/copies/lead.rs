@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use cluster_storage::Partition;
 use tokio::sync::watch;
-use tokio::time::{Instant, interval};
+use tokio::time::{Instant, interval, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
 
@@ -17,6 +17,9 @@ use crate::spu::{Replica, changed};
 
 /// How often it looks who lags.
 const PERIOD: Duration = Duration::from_millis(500);
+
+/// How long a new leader may take to learn how far its predecessor had committed.
+const MARK_PATIENCE: Duration = Duration::from_secs(5);
 
 /// One partition that this SPU leads and others follow, in one epoch.
 #[derive(Debug)]
@@ -39,13 +42,17 @@ impl Lead {
         self.over.clone()
     }
 
-    /// Returns when it is known how far the leader before had committed: what was there when this one began is.
-    pub(in crate::spu) async fn mark_is_known(&self) {
+    /// Waits, for a bounded time, until it is known how far the leader before had committed (what was there when this
+    /// one began is), and says whether it is.
+    pub(in crate::spu) async fn mark_is_known(&self) -> bool {
         let begin = self.leading.lock().unwrap_or_else(PoisonError::into_inner).epoch_start();
         let mut hw = self.log.watch_hw();
-        while *hw.borrow_and_update() < begin {
-            changed(&mut hw).await;
-        }
+        let known = async {
+            while *hw.borrow_and_update() < begin {
+                changed(&mut hw).await;
+            }
+        };
+        timeout(MARK_PATIENCE, known).await.is_ok()
     }
 
     /// Whether this SPU has a copy, as far as is known here.

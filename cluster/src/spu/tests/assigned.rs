@@ -12,6 +12,13 @@ fn folders(root: &Path) -> usize {
     std::fs::read_dir(root.join("main-0/log")).unwrap().count()
 }
 
+/// An SPU with the topic `numbers`, and the SC that it listens to.
+async fn controlled(folder: &Path, cluster: &Cluster) -> (Unit, Controller) {
+    let listener = Controller::listen(folder);
+    let unit = Unit::with_numbers(folder, cluster).await;
+    (unit, Controller::accept(&listener).await)
+}
+
 #[tokio::test]
 async fn an_spu_serves_what_it_kept_before_any_sc_is_there() {
     let (folder, cluster) = (tempfile::tempdir().unwrap(), Cluster::new());
@@ -30,9 +37,7 @@ async fn an_spu_serves_what_it_kept_before_any_sc_is_there() {
 #[tokio::test]
 async fn a_deleted_topic_ends_its_streams_and_its_files() {
     let (folder, cluster) = (tempfile::tempdir().unwrap(), Cluster::new());
-    let listener = Controller::listen(folder.path());
-    let unit = Unit::with_numbers(folder.path(), &cluster).await;
-    let mut controller = Controller::accept(&listener).await;
+    let (unit, mut controller) = controlled(folder.path(), &cluster).await;
     controller.put(numbers(), &[]).await;
     let mut client = unit.client(&cluster).await;
     produced(&mut client, "numbers", &[(0, &batch(&["a"]))]).await;
@@ -54,9 +59,7 @@ async fn a_deleted_topic_ends_its_streams_and_its_files() {
 #[tokio::test]
 async fn a_deletion_is_confirmed_only_when_nothing_is_left_of_it() {
     let (folder, cluster) = (tempfile::tempdir().unwrap(), Cluster::new());
-    let listener = Controller::listen(folder.path());
-    let unit = Unit::with_numbers(folder.path(), &cluster).await;
-    let mut controller = Controller::accept(&listener).await;
+    let (unit, mut controller) = controlled(folder.path(), &cluster).await;
     controller.put(numbers(), &[]).await;
     assert_eq!(folders(folder.path()), 3);
     // A file where the first partition's folder has to go: the disk refuses, whoever asks.
@@ -82,9 +85,7 @@ async fn a_deletion_is_confirmed_only_when_nothing_is_left_of_it() {
 #[tokio::test]
 async fn what_is_neither_assigned_nor_deleted_is_kept_and_not_served() {
     let (folder, cluster) = (tempfile::tempdir().unwrap(), Cluster::new());
-    let listener = Controller::listen(folder.path());
-    let unit = Unit::with_numbers(folder.path(), &cluster).await;
-    let mut controller = Controller::accept(&listener).await;
+    let (unit, mut controller) = controlled(folder.path(), &cluster).await;
     controller.put(numbers(), &[]).await;
     let mut client = unit.client(&cluster).await;
     produced(&mut client, "numbers", &[(0, &batch(&["a"]))]).await;
@@ -100,9 +101,7 @@ async fn what_is_neither_assigned_nor_deleted_is_kept_and_not_served() {
 #[tokio::test]
 async fn a_copy_that_others_have_in_its_place_is_removed_and_begins_empty_if_it_comes_back() {
     let (folder, cluster) = (tempfile::tempdir().unwrap(), Cluster::new());
-    let listener = Controller::listen(folder.path());
-    let unit = Unit::with_numbers(folder.path(), &cluster).await;
-    let mut controller = Controller::accept(&listener).await;
+    let (unit, mut controller) = controlled(folder.path(), &cluster).await;
     controller.put(numbers(), &[]).await;
     let mut client = unit.client(&cluster).await;
     produced(&mut client, "numbers", &[(0, &batch(&["a"])), (1, &batch(&["b"]))]).await;
@@ -120,9 +119,7 @@ async fn a_copy_that_others_have_in_its_place_is_removed_and_begins_empty_if_it_
 #[tokio::test]
 async fn a_changed_epoch_is_in_every_batch_stored_after_it() {
     let (folder, cluster) = (tempfile::tempdir().unwrap(), Cluster::new());
-    let listener = Controller::listen(folder.path());
-    let unit = Unit::with_numbers(folder.path(), &cluster).await;
-    let mut controller = Controller::accept(&listener).await;
+    let (unit, mut controller) = controlled(folder.path(), &cluster).await;
     let mut client = unit.client(&cluster).await;
     produced(&mut client, "numbers", &[(0, &batch(&["a"]))]).await;
     let mut view = numbers();

@@ -132,8 +132,8 @@ fn an_spu_that_begins_anew_leads_in_a_new_epoch_and_counts_only_if_it_has_everyt
     ];
     for (in_sync, online, spu, holds, durability, expected) in cases {
         let holds: BTreeSet<(Uuid, u32)> = holds.then_some((TOPIC, 0)).into_iter().collect();
-        let came = CameAnew { spu: *spu, fresh: true, holds: &holds, durability: *durability };
-        let now = came_anew(&metadata(in_sync), &world(online, &[]), &came).map(|next| placed(&next));
+        let came = Came { spu: *spu, fresh: true, holds: &holds, durability: *durability };
+        let now = came_back(&metadata(in_sync), &world(online, &[]), &came).map(|next| placed(&next));
         let now = now.map(|now| (now.epoch, now.leader, now.in_sync.spus));
         let expected = expected.map(|(epoch, leader, spus)| (epoch, leader, spus.iter().copied().collect()));
         assert_eq!(now, expected, "{came:?}, in sync {in_sync:?}, online {online:?}");
@@ -145,8 +145,8 @@ fn whoever_was_there_all_the_time_leads_on_unless_it_has_nothing_of_the_partitio
     for durability in [Durability::Disk, Durability::Memory] {
         for (holds, expected) in [(true, None), (false, Some((4, 2, BTreeSet::from([2, 3]))))] {
             let holds: BTreeSet<(Uuid, u32)> = holds.then_some((TOPIC, 0)).into_iter().collect();
-            let came = CameAnew { spu: 1, fresh: false, holds: &holds, durability };
-            let now = came_anew(&metadata(&[1, 2, 3]), &world(&[2, 3], &[]), &came).map(|next| placed(&next));
+            let came = Came { spu: 1, fresh: false, holds: &holds, durability };
+            let now = came_back(&metadata(&[1, 2, 3]), &world(&[2, 3], &[]), &came).map(|next| placed(&next));
             assert_eq!(now.map(|now| (now.epoch, now.leader, now.in_sync.spus)), expected, "{came:?}");
         }
     }
@@ -158,8 +158,8 @@ fn a_copy_that_lost_its_disk_is_not_let_in_by_what_was_asked_before() {
     let wanted = InSync { version: 5, spus: [1, 2, 3].into() };
     let asked = InSyncAsked { key: key(), topic_id: TOPIC, epoch: 3, wanted };
     assert!(change_in_sync(&before, &world(&[1, 2, 3], &[]), 1, &asked).is_ok());
-    let came = CameAnew { spu: 3, fresh: true, holds: &BTreeSet::new(), durability: Durability::Disk };
-    let anew = came_anew(&before, &world(&[1, 2], &[]), &came).unwrap();
+    let came = Came { spu: 3, fresh: true, holds: &BTreeSet::new(), durability: Durability::Disk };
+    let anew = came_back(&before, &world(&[1, 2], &[]), &came).unwrap();
     let outcome = change_in_sync(&anew, &world(&[1, 2, 3], &[]), 1, &asked);
     assert_eq!(outcome, Err(InSyncRefused::Outdated));
 }
@@ -170,8 +170,8 @@ fn what_has_one_copy_only_stays_as_it_is_when_its_spu_begins_anew() {
     let topic = Arc::make_mut(one.topics.get_mut("orders").unwrap());
     topic.partitions.insert(0, Placement::new(1, vec![1]));
     let holds = BTreeSet::new();
-    let came = CameAnew { spu: 1, fresh: true, holds: &holds, durability: Durability::Disk };
-    assert_eq!(came_anew(&one, &world(&[1], &[]), &came), None);
+    let came = Came { spu: 1, fresh: true, holds: &holds, durability: Durability::Disk };
+    assert_eq!(came_back(&one, &world(&[1], &[]), &came), None);
 }
 
 #[test]

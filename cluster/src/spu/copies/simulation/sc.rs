@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::link::{Assignment, assignments};
 use crate::sc::decide::{
-    CameAnew, InSyncAsked, World as Facts, adopt, came_anew, change_in_sync, elect, fenced, move_copies,
+    Came, InSyncAsked, World as Facts, adopt, came_back, change_in_sync, elect, fenced, move_copies,
 };
 use crate::sc::metadata::{Metadata, Placement, Standing, Topic};
 use crate::sc::topic::{Replicas, TopicOptions, TopicSpec};
@@ -84,7 +84,7 @@ impl Sc {
         if !self.open {
             self.gathered.insert(spu, (hello.fresh, !held.is_empty()));
         } else if hello.fresh {
-            self.came_anew(spu, true, !held.is_empty());
+            self.came_back(spu, true, !held.is_empty());
         }
         self.online.insert(spu, link);
         self.gone.remove(&spu);
@@ -94,16 +94,16 @@ impl Sc {
             self.metadata = fenced(&Metadata::default(), &self.metadata, 1);
             self.open = true;
             for (spu, (fresh, holds)) in std::mem::take(&mut self.gathered) {
-                self.came_anew(spu, fresh, holds);
+                self.came_back(spu, fresh, holds);
             }
         }
         self.settle();
     }
 
-    fn came_anew(&mut self, spu: i32, fresh: bool, holds: bool) {
+    fn came_back(&mut self, spu: i32, fresh: bool, holds: bool) {
         let holds = holds.then_some((TOPIC, 0)).into_iter().collect();
-        let came = CameAnew { spu, fresh, holds: &holds, durability: Durability::Disk };
-        if let Some(next) = came_anew(&self.metadata, &self.facts(), &came) {
+        let came = Came { spu, fresh, holds: &holds, durability: Durability::Disk };
+        if let Some(next) = came_back(&self.metadata, &self.facts(), &came) {
             self.metadata = next;
         }
     }

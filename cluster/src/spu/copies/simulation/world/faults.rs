@@ -1,0 +1,72 @@
+//! What goes wrong: processes that die or stand still, links that end, disks that are lost, a clock that jumps.
+
+use rand::RngExt;
+
+use super::super::nature::Fault;
+use super::super::spu::Spu;
+use super::World;
+
+impl World {
+    pub(super) fn fault(&mut self, id: i32) {
+        let fault = self.nature.fault(&mut self.random);
+        if !self.spus[&id].alive {
+            if fault != Fault::Crash {
+                self.spus.get_mut(&id).unwrap().start();
+                self.dial_sc(id);
+            }
+            return;
+        }
+        let linked = self.spus[&id].link.is_some();
+        match fault {
+            Fault::Crash => self.crash(id),
+            Fault::Pause => {
+                let spu = self.spus.get_mut(&id).unwrap();
+                spu.paused = !spu.paused;
+            }
+            // The SC hears nothing of it any more, or hears of it again; the SPU itself goes on all the time.
+            Fault::Link if linked => self.cut_sc(id),
+            Fault::Link if self.spus[&id].acts() => self.dial_sc(id),
+            Fault::Link => {}
+            Fault::Stream => self.end_streams(|stream, _| stream.copy == id),
+            Fault::Leave => {
+                let leaving = Some(id).filter(|id| self.sc.leaving != Some(*id));
+                self.in_sc(|sc| {
+                    sc.leaving = leaving;
+                    sc.settle();
+                });
+            }
+            Fault::ScDisk => self.lose_sc_disk(),
+            Fault::Clock => self.now_ms += 3_000,
+        }
+    }
+
+    /// A process dies, and now and then its disk with it.
+    fn crash(&mut self, id: i32) {
+        let kept = self.random.random_range(0..4);
+        self.cut_sc(id);
+        self.spus.get_mut(&id).unwrap().crash(kept);
+        self.end_streams(|stream, _| stream.leader == id || stream.copy == id);
+        if self.another_has_all(id) && self.random.random_bool(0.2) {
+            self.spus.get_mut(&id).unwrap().lose_disk();
+        }
+    }
+
+    /// Whether a disk may be lost: another one that counts has everything that was committed.
+    fn another_has_all(&self, id: i32) -> bool {
+        let has_all = |spu: &Spu| self.committed.len() <= spu.synced && spu.log.starts_with(&self.committed);
+        let Some(placed) = self.sc.placed() else { return false };
+        placed.in_sync.spus.iter().any(|spu| *spu != id && has_all(&self.spus[spu]))
+    }
+
+    /// The SC begins without a disk, at a time when no SPU's is lost.
+    fn lose_sc_disk(&mut self) {
+        let Some(placed) = self.sc.placed() else { return };
+        if !placed.replicas.iter().all(|spu| self.spus[spu].assignment.is_some()) {
+            return;
+        }
+        self.sc.lose_disk();
+        self.to_sc.clear();
+        self.to_spu.clear();
+        self.spus.values_mut().for_each(|spu| spu.link = None);
+    }
+}
