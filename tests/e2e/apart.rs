@@ -6,6 +6,7 @@ use e2e::apart::{Apart, Authority, INTERNAL};
 use e2e::cloud::Cloud;
 use e2e::stream::{STEP_WITHIN, create_copied_topic, create_topic, produce, producer, read_all};
 use e2e::wait::{until, within};
+use fluvio::metadata::partition::PartitionSpec;
 use fluvio::metadata::spu::SpuSpec;
 use fluvio::metadata::topic::TopicSpec;
 use fluvio::{Fluvio, FluvioAdmin, Isolation, TopicProducerPool};
@@ -15,6 +16,9 @@ use serde_json::{Value, json};
 
 /// A side that was not heard for five seconds is dead; the rest is the machine's.
 const NOTICED_WITHIN: Duration = Duration::from_secs(10);
+
+/// Eight seconds until an SPU is lost, and the machine's.
+const MADE_AGAIN_WITHIN: Duration = Duration::from_secs(40);
 
 const TOPIC: &str = "apart";
 
@@ -200,4 +204,40 @@ async fn an_spu_leaves_once_what_it_held_has_moved() -> anyhow::Result<()> {
     ensure!(stored(&client).await? == (0..20).collect(), "a record did not move");
     let to = producer(&client, "later").await?;
     send(&to, 0, 10).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_spus_copies_are_made_again_on_those_that_are_left() -> anyhow::Result<()> {
+    let _turn = Cloud::turn().await;
+    let mut apart = Apart::start(4).await?;
+    let (admin, client) = connect(&apart).await?;
+    create_copied_topic(&admin, TOPIC, 2, 3).await?;
+    send(&producer(&client, TOPIC).await?, 0, 100).await?;
+    let lost = 5004;
+    let whole_without = async |lost: i32| {
+        let found = within("partitions", STEP_WITHIN, admin.all::<PartitionSpec>()).await?;
+        let whole = |spec: &PartitionSpec| spec.replicas.len() == 3 && !spec.replicas.contains(&lost);
+        anyhow::Ok(found.iter().all(|found| whole(&found.spec) && found.status.lsr == 3))
+    };
+    ensure!(!whole_without(lost).await?, "the SPU has nothing that could be lost");
+    apart.take_away("main-3");
+    until("all is whole without it", MADE_AGAIN_WITHIN, async || {
+        Ok(whole_without(lost).await?.then_some(()))
+    })
+    .await?;
+
+    // It counts: with one more away, two of three still have everything.
+    apart.take_away("main-0");
+    apart.wait_online("main-0", false, NOTICED_WITHIN).await?;
+    let (_, client) = connect(&apart).await?;
+    send(&producer(&client, TOPIC).await?, 100, 100).await?;
+    ensure!(stored(&client).await? == (0..200).collect());
+
+    // Both come back, and what they had has not become anybody's truth.
+    apart.start_spu("main-3", "internal").await?;
+    apart.start_spu("main-0", "internal").await?;
+    apart.usable().await?;
+    let (_, client) = connect(&apart).await?;
+    ensure!(stored(&client).await? == (0..200).collect());
+    Ok(())
 }

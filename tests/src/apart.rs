@@ -1,10 +1,11 @@
 //! An SC and SPUs as processes of their own that meet over TCP with mutual TLS, as pods do, all on loopback. The
 //! harness is their certificate authority, their provisioner and the gateway in front of their SPUs.
 
+mod server;
+mod split;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,7 +16,6 @@ use hyper::{Method, StatusCode};
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, Issuer, KeyPair};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::server::Acceptor;
 use rustls::{ClientConfig, RootCertStore};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -23,15 +23,20 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::nets::Nets;
 use crate::node::{DOMAIN, Owner, ask, authority, stopped};
 use crate::processes::Process;
-use crate::programs;
 use crate::wait::{until, until_blocking, within};
+use server::{Ground, Server, address, write_identity};
+use split::split;
 
 /// The name in every internal certificate.
 pub const INTERNAL: &str = "internal.alone.fluvio.test";
 
 const START_WITHIN: Duration = Duration::from_secs(30);
+
+/// Then an SPU that is away is taken for lost.
+const LOST_AFTER_SECONDS: u64 = 8;
 
 /// An internal CA and what it signs.
 pub struct Authority {
@@ -61,23 +66,9 @@ impl Authority {
     }
 }
 
-/// A process, its folder, and the addresses that it bound.
-struct Server {
-    child: Child,
-    bound: Value,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 /// A whole cluster. It ends when it is dropped.
 pub struct Apart {
-    folder: tempfile::TempDir,
-    owner: Owner,
+    ground: Ground,
     authority: Authority,
     own: Leaf,
     sc: Server,
@@ -98,18 +89,28 @@ impl Drop for Apart {
 impl Apart {
     /// An SC and SPUs `main-0` and on, which a client could use.
     pub async fn start(n_spus: usize) -> anyhow::Result<Apart> {
+        Apart::start_on(None, n_spus).await
+    }
+
+    /// The same, each server in a network of its own.
+    pub async fn start_in_nets(n_spus: usize) -> anyhow::Result<Apart> {
+        let servers = (0..n_spus).map(|n| format!("main-{n}")).chain(["sc".to_string()]);
+        Apart::start_on(Some(Nets::new(servers.collect())?), n_spus).await
+    }
+
+    async fn start_on(nets: Option<Nets>, n_spus: usize) -> anyhow::Result<Apart> {
         let folder = tempfile::Builder::new().prefix("fa").tempdir()?;
-        let owner = Owner::new()?;
+        let ground = Ground { folder, owner: Owner::new()?, nets };
         let authority = Authority::new()?;
-        write_identity(&folder.path().join("internal"), &authority, &authority.leaf(INTERNAL)?)?;
+        write_identity(&ground.folder.path().join("internal"), &authority, &authority.leaf(INTERNAL)?)?;
         let (routes, gateway) = (Arc::default(), TcpListener::bind("127.0.0.1:0").await?);
         let gateway_port = gateway.local_addr()?.port();
         let gateway = tokio::spawn(split(gateway, Arc::clone(&routes)));
-        let sc = start_sc(folder.path(), &owner, ["127.0.0.1:0"; 2]).await?;
+        let sc = ground.start_sc([0, 0]).await?;
         let own = authority.leaf(INTERNAL)?;
         let spus = BTreeMap::new();
         let mut apart =
-            Apart { folder, owner, authority, own, sc, spus, routes, gateway, gateway_port, generation: 0 };
+            Apart { ground, authority, own, sc, spus, routes, gateway, gateway_port, generation: 0 };
         for n in 0..n_spus {
             apart.start_spu(&format!("main-{n}"), "internal").await?;
         }
@@ -120,22 +121,17 @@ impl Apart {
         Ok(apart)
     }
 
-    /// Starts an SPU with the internal certificate of this folder. All SPUs share one file but for that.
+    /// Starts an SPU with the internal certificate of this folder.
     pub async fn start_spu(&mut self, name: &str, identity: &str) -> anyhow::Result<()> {
-        let link = address(&self.sc.bound["link"])?;
-        let file = self.folder.path().join(format!("spu-{identity}.toml"));
-        let bound = self.folder.path().join(format!("{name}.json"));
-        let text = format!(
-            "{}[spu]\npublic = [\"tcp:127.0.0.1:0\"]\nlink = \"tcp:localhost:{}\"\npeer = \"tcp:127.0.0.1:0\"\n\
-             probe = \"tcp:127.0.0.1:0\"\naddress_file = {bound:?}\n",
-            head(self.folder.path(), &self.owner, identity),
-            link.port(),
-        );
-        std::fs::write(&file, text)?;
-        let server = start(self.folder.path(), &["spu", "--name", name], &file, &bound).await?;
+        let server = self.ground.start_spu(name, identity, address(&self.sc.bound["link"])?).await?;
         self.route(name, &server)?;
         self.spus.insert(name.to_string(), server);
         Ok(())
+    }
+
+    /// The networks of its servers.
+    pub fn nets(&self) -> anyhow::Result<&Nets> {
+        self.ground.nets.as_ref().context("all servers are on loopback")
     }
 
     fn route(&self, name: &str, server: &Server) -> anyhow::Result<()> {
@@ -147,7 +143,7 @@ impl Apart {
 
     /// An identity folder for somebody who is not of the cluster, who trusts its CA all the same.
     pub fn write_identity(&self, folder: &str, leaf: &Leaf) -> anyhow::Result<()> {
-        write_identity(&self.folder.path().join(folder), &self.authority, leaf)
+        write_identity(&self.ground.folder.path().join(folder), &self.authority, leaf)
     }
 
     pub fn authority(&self) -> &Authority {
@@ -157,7 +153,7 @@ impl Apart {
     /// Pushes settings with these SPUs, as the provisioner would.
     pub async fn push(&mut self, spus: Vec<Value>) -> anyhow::Result<(StatusCode, String)> {
         self.generation += 1;
-        let mut settings = self.owner.settings(self.generation, self.gateway_port, "disk");
+        let mut settings = self.ground.owner.settings(self.generation, self.gateway_port, "disk");
         settings["spus"] = spus.into();
         self.control(Method::PUT, "/v1/settings", settings.to_string()).await
     }
@@ -243,7 +239,7 @@ impl Apart {
 
     /// How the published client reaches it.
     pub fn profile(&self) -> anyhow::Result<FluvioClusterConfig> {
-        let who = self.owner.credentials.clone();
+        let who = self.ground.owner.credentials.clone();
         let certs = TlsCerts { domain: who.domain, key: who.key, cert: who.certificate, ca_cert: who.ca };
         let sc = address(&self.sc.bound["public"][0])?;
         Ok(FluvioClusterConfig::new(sc.to_string()).with_tls(certs))
@@ -278,113 +274,19 @@ impl Apart {
     /// Ends the SC and starts it on the same ports, as a pod that is started anew.
     pub async fn restart_sc(&mut self) -> anyhow::Result<()> {
         self.process("sc")?.kill()?;
-        let ports =
-            [address(&self.sc.bound["link"])?.to_string(), address(&self.sc.bound["control"])?.to_string()];
-        self.sc = start_sc(self.folder.path(), &self.owner, [&ports[0], &ports[1]]).await?;
+        let ports = [address(&self.sc.bound["link"])?.port(), address(&self.sc.bound["control"])?.port()];
+        self.sc = self.ground.start_sc(ports).await?;
         Ok(())
     }
 
-    fn logs(&self) -> String {
+    /// What all servers wrote since they started.
+    pub fn logs(&self) -> String {
         let names = self.spus.keys().map(String::as_str).chain(["sc"]);
         names.map(|name| format!("── {name}\n{}", self.log(name))).collect()
     }
 
     /// What a server wrote since its start.
     pub fn log(&self, server: &str) -> String {
-        std::fs::read_to_string(self.folder.path().join(format!("{server}.log"))).unwrap_or_default()
-    }
-}
-
-async fn start_sc(folder: &Path, owner: &Owner, [link, control]: [&str; 2]) -> anyhow::Result<Server> {
-    let (file, bound) = (folder.join("sc.toml"), folder.join("sc.json"));
-    let text = format!(
-        "{}[sc]\npublic = [\"tcp:127.0.0.1:0\"]\nlink = \"tcp:{link}\"\ncontrol = \"tcp:{control}\"\n\
-         probe = \"tcp:127.0.0.1:0\"\naddress_file = {bound:?}\n",
-        head(folder, owner, "internal")
-    );
-    std::fs::write(&file, text)?;
-    start(folder, &["sc"], &file, &bound).await
-}
-
-fn head(folder: &Path, owner: &Owner, identity: &str) -> String {
-    let internal = folder.join(identity);
-    format!(
-        "role_dir_data = {:?}\ntenant = \"{}\"\ncluster = \"{}\"\nhost_reserve_bytes = 1048576\n\
-         [internal]\ncertificate_file = {:?}\nkey_file = {:?}\nca_file = {:?}\nname = \"{INTERNAL}\"\n",
-        folder.join("data"),
-        owner.tenant,
-        owner.cluster,
-        internal.join("tls.crt"),
-        internal.join("tls.key"),
-        internal.join("ca.crt"),
-    )
-}
-
-fn write_identity(folder: &Path, trusted: &Authority, leaf: &Leaf) -> anyhow::Result<()> {
-    std::fs::create_dir_all(folder)?;
-    std::fs::write(folder.join("tls.crt"), &leaf.certificate)?;
-    std::fs::write(folder.join("tls.key"), &leaf.key)?;
-    std::fs::write(folder.join("ca.crt"), &trusted.pem)?;
-    Ok(())
-}
-
-async fn start(folder: &Path, role: &[&str], file: &Path, bound: &Path) -> anyhow::Result<Server> {
-    let _ = std::fs::remove_file(bound);
-    let log = std::fs::File::create(folder.join(format!("{}.log", role[role.len() - 1])))?;
-    let child = Command::new(programs::program("fluvio-cluster")?)
-        .args(role)
-        .arg("--config")
-        .arg(file)
-        .stdin(Stdio::null())
-        .stdout(log.try_clone()?)
-        .stderr(log)
-        .spawn()
-        .context("cannot start fluvio-cluster")?;
-    let mut server = Server { child, bound: Value::Null };
-    server.bound = until("it listens", START_WITHIN, async || {
-        let Ok(text) = std::fs::read_to_string(bound) else { return Ok(None) };
-        Ok(Some(serde_json::from_str(&text)?))
-    })
-    .await
-    .with_context(|| format!("{role:?}"))?;
-    Ok(server)
-}
-
-fn address(bound: &Value) -> anyhow::Result<SocketAddr> {
-    bound.as_str().with_context(|| format!("{bound} is not an address"))?.parse().map_err(Into::into)
-}
-
-/// A gateway as small as can be: looks at the name that a client asks for and passes its bytes to that SPU.
-async fn split(listener: TcpListener, routes: Arc<Mutex<BTreeMap<String, SocketAddr>>>) {
-    while let Ok((mut client, _)) = listener.accept().await {
-        let routes = Arc::clone(&routes);
-        tokio::spawn(async move {
-            let (name, hello) = within("a ClientHello", START_WITHIN, asked(&mut client)).await?;
-            let route = routes.lock().unwrap_or_else(PoisonError::into_inner).get(&name).copied();
-            let mut spu = TcpStream::connect(route.context("no such SPU")?).await?;
-            client.set_nodelay(true)?;
-            spu.set_nodelay(true)?;
-            spu.write_all(&hello).await?;
-            tokio::io::copy_bidirectional(&mut client, &mut spu).await?;
-            anyhow::Ok(())
-        });
-    }
-}
-
-/// The name in a ClientHello, and its bytes.
-async fn asked(client: &mut TcpStream) -> anyhow::Result<(String, Vec<u8>)> {
-    let (mut acceptor, mut hello) = (Acceptor::default(), Vec::new());
-    loop {
-        let before = hello.len();
-        ensure!(client.read_buf(&mut hello).await? > 0, "it went before it said a name");
-        acceptor.read_tls(&mut &hello[before..])?;
-        match acceptor.accept() {
-            Ok(Some(accepted)) => {
-                let name = accepted.client_hello().server_name().context("no name")?.to_string();
-                return Ok((name, hello));
-            }
-            Ok(None) => {}
-            Err((error, _)) => return Err(error.into()),
-        }
+        std::fs::read_to_string(self.ground.folder.path().join(format!("{server}.log"))).unwrap_or_default()
     }
 }

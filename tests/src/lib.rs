@@ -10,13 +10,14 @@
 //! - [`replica`]: one more portal on the same database;
 //! - [`standby`]: a database with a standby that takes over;
 //! - [`wishes`]: somebody who keeps asking for things, and tries again until each is there;
-//! - [`apart`]: SC and SPUs as processes that meet over TCP, as pods do;
+//! - [`apart`]: SC and SPUs as processes that meet over TCP, as pods do; [`nets`]: each in a network of its own;
 //! - [`node`]: one cluster process by itself, on a disk that the test holds;
 //! - [`disk`]: a file system whose power can be cut, and that can be full;
 //! - [`hammer`]: a writer that keeps many batches under way;
 //! - [`chart`], [`schemas`]: the Kubernetes chart as Helm renders it, and what Kubernetes knows of its objects;
 //! - [`nodeless`]: a Kubernetes without a node, with the chart installed;
-//! - [`oracle`]: what was acknowledged, and whether all of it is still there;
+//! - [`oracle`]: what was acknowledged, and whether all of it is still there; [`history`]: and whether one log explains
+//!   what all clients saw;
 //! - [`chromium`], [`python`]: clients that nobody here wrote.
 
 #![allow(missing_docs, reason = "a harness, not a library: names say what things are")]
@@ -35,7 +36,9 @@ pub mod floor;
 pub mod guard;
 pub mod hammer;
 pub mod hello;
+pub mod history;
 pub mod http;
+pub mod nets;
 pub mod node;
 pub mod nodeless;
 pub mod oracle;

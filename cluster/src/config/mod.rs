@@ -3,6 +3,7 @@
 
 mod address;
 
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -49,6 +50,9 @@ pub struct ScConfig {
     /// Where anybody may ask whether it lives and serves (plain HTTP).
     #[serde(default, deserialize_with = "address::optional_tcp")]
     pub probe: Option<String>,
+    /// Seconds after which an SPU that is away is lost, and its copies are made again elsewhere.
+    #[serde(default = "default_lost_after")]
+    pub spu_lost_after_seconds: u64,
     /// File to which the bound TCP addresses are written.
     pub address_file: Option<PathBuf>,
 }
@@ -73,6 +77,10 @@ pub struct SpuConfig {
     /// Where they reach that socket, if it is another address than the one that is bound.
     #[serde(default, deserialize_with = "address::optional_internal")]
     pub peer_address: Option<Address>,
+    /// Bytes a second with which copies that move are brought up to what was there when they began; what is written
+    /// after that, and copies that come back, are not held back.
+    #[serde(default = "default_move_rate")]
+    pub move_bytes_per_second: NonZeroU64,
     /// Health and metrics of an SPU that runs by itself.
     #[serde(default, deserialize_with = "address::optional_internal")]
     pub control: Option<Address>,
@@ -220,6 +228,16 @@ impl SpuConfig {
 
 fn default_reserve() -> u64 {
     1 << 30
+}
+
+/// Longer than a machine takes to start again, shorter than it takes to lose a second one.
+fn default_lost_after() -> u64 {
+    15 * 60
+}
+
+/// A fraction of what a disk or a network takes.
+fn default_move_rate() -> NonZeroU64 {
+    NonZeroU64::MIN.saturating_add((64 << 20) - 1)
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use cluster_settings::Settings;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -26,7 +27,8 @@ impl Controlled {
         let dir = tempfile::tempdir().unwrap();
         let stop = CancellationToken::new();
         let owner = Owner { tenant: settings.tenant, cluster: settings.cluster };
-        let (sc, _) = Sc::start(dir.path().join("sc"), owner, stop.clone()).unwrap();
+        let (sc, _) =
+            Sc::start(dir.path().join("sc"), owner, Duration::from_secs(3_600), stop.clone()).unwrap();
         let links = Listener::unix(&dir.path().join("link.sock")).unwrap();
         tokio::spawn(link::listen::serve(links, sc.clone(), Arc::new(Relay::default()), stop.clone()));
         let listener = Listener::unix(&dir.path().join("control.sock")).unwrap();

@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::frames::{LinkError, read, write};
 use super::message::{
     FromSc, FromSpu, Leader, OffsetsAnswer, PartitionKey, VERSION, VERSION_MIN, VERSION_WITH_BEATS,
-    VERSION_WITH_PEERS, ViewChange,
+    VERSION_WITH_MOVES, VERSION_WITH_PEERS, ViewChange,
 };
 use super::pump::Pump;
 use super::{AnswerQueue, OffsetsCall, Relay};
@@ -78,7 +78,8 @@ async fn one_spu(stream: Stream, sc: Sc, relay: Arc<Relay>, session: u64) {
         relay,
         link: Pump::start(reader, writer, beats),
         state,
-        told: Told { deaf_to_peers: version < VERSION_WITH_PEERS, ..Told::default() },
+        version,
+        told: Told::default(),
         next_id: 0,
         waiting: BTreeMap::new(),
         answers: mpsc::channel(ANSWERS),
@@ -102,7 +103,8 @@ async fn welcome(
     };
     let registered = if (VERSION_MIN..=VERSION).contains(&version) {
         named_in_settings(sc, &name).await;
-        sc.spu_came(SpuHello { name, held: assignments, generation, session, peer, fresh }).await
+        let moves = version >= VERSION_WITH_MOVES;
+        sc.spu_came(SpuHello { name, held: assignments, generation, session, peer, fresh, moves }).await
     } else {
         Err(format!("the SPU speaks version {version} of the link and the SC version {VERSION}"))
     };
@@ -134,14 +136,14 @@ struct Told {
     metadata: Option<Arc<Metadata>>,
     storage_elsewhere: u64,
     peers: Arc<BTreeMap<i32, String>>,
-    /// It is too old to be told of them.
-    deaf_to_peers: bool,
     /// Retired incarnations by the revision with which they were sent, until the SPU confirms it.
     retired: BTreeMap<u64, BTreeSet<Uuid>>,
 }
 
 struct SpuSession {
     spu: i32,
+    /// The messages' version that it speaks.
+    version: u32,
     sc: Sc,
     relay: Arc<Relay>,
     link: Pump<FromSpu, FromSc>,
@@ -174,8 +176,7 @@ impl SpuSession {
                     // A newer connection of the same SPU took its place.
                     None => Err(LinkError::Order("a second connection")),
                 },
-                Some((id, answer)) = self.answers.1.recv() =>
-                    self.link.send(FromSc::OffsetsAnswer { id, answer }).await,
+                Some((id, answer)) = self.answers.1.recv() => self.answer(id, answer).await,
                 Some(_) = self.tasks.join_next() => Ok(()),
             };
             if let Err(error) = step {
@@ -195,7 +196,7 @@ impl SpuSession {
             self.told.generation = Some(settings.generation);
             self.link.send(FromSc::Settings(Box::new(Settings::clone(settings)))).await?;
         }
-        if !self.told.deaf_to_peers && self.told.peers != state.peers {
+        if self.version >= VERSION_WITH_PEERS && self.told.peers != state.peers {
             self.told.peers = state.peers.clone();
             self.link.send(FromSc::Peers(BTreeMap::clone(&state.peers))).await?;
         }
@@ -237,6 +238,14 @@ impl SpuSession {
         self.link.send(FromSc::Offsets { id, request: call.request }).await
     }
 
+    async fn answer(&mut self, id: u64, answer: OffsetsAnswer) -> Result<(), LinkError> {
+        let answer = match answer {
+            OffsetsAnswer::NotNow(why) if self.version < VERSION_WITH_MOVES => OffsetsAnswer::Failed(why),
+            answer => answer,
+        };
+        self.link.send(FromSc::OffsetsAnswer { id, answer }).await
+    }
+
     async fn hear(&mut self, message: FromSpu) -> Result<(), LinkError> {
         match message {
             FromSpu::Report(reports) => self.sc.report(self.spu, reports).await,
@@ -255,7 +264,7 @@ impl SpuSession {
             }
             FromSpu::Offsets { id, .. } => {
                 let answer = OffsetsAnswer::NotNow("too many consumer offsets are on their way".into());
-                self.link.send(FromSc::OffsetsAnswer { id, answer }).await?;
+                self.answer(id, answer).await?;
             }
             FromSpu::OffsetsAnswer { id, answer } => {
                 if let Some(reply) = self.waiting.remove(&id) {

@@ -11,8 +11,8 @@ use crate::sc::decide::InSyncAsked;
 use crate::sc::metadata::InSync;
 use crate::sc::topic::TopicOptions;
 
-/// Version of the messages: 2 brought beats, 3 copies of partitions.
-pub const VERSION: u32 = 3;
+/// Version of the messages: 2 brought beats, 3 copies of partitions, 4 copies that move.
+pub const VERSION: u32 = 4;
 
 /// The oldest version that an SC takes from an SPU, since an upgrade reaches the SC first and its SPUs one by
 /// one. Whatever else comes is refused with a clear reason.
@@ -23,6 +23,10 @@ pub const VERSION_WITH_BEATS: u32 = 2;
 
 /// The first version in which an SPU hears of others; an older one would take such a message for a fault.
 pub const VERSION_WITH_PEERS: u32 = 3;
+
+/// The first version in which an SPU removes what it was told to drop, leads copies that were added, and knows
+/// [`OffsetsAnswer::NotNow`].
+pub const VERSION_WITH_MOVES: u32 = 4;
 
 /// Largest frame that either side accepts.
 pub const FRAME_BYTES_MAX: usize = 16 << 20;
@@ -177,6 +181,19 @@ pub struct ReplicaReport {
     pub log_end: i64,
     /// Bytes on disk.
     pub size: u64,
+    /// While nobody leads the partition: how far the copy is durable.
+    #[serde(default)]
+    pub durable: Option<DurableEnd>,
+}
+
+/// Where the durable part of a copy ends. Of two copies that end in the same epoch the longer begins with the other; a
+/// copy that ends in a later epoch has all that was committed in earlier ones. So the greatest has everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct DurableEnd {
+    /// Epoch of the last record; `None` without any.
+    pub epoch: Option<i32>,
+    /// Offset behind it.
+    pub offset: i64,
 }
 
 /// An operation on consumer offsets, which live with the leader of the system topic's only partition.

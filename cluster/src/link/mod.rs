@@ -27,8 +27,8 @@ use crate::sc::topic::Replicas;
 
 pub use frames::LinkError;
 pub use message::{
-    Assignment, ConsumerOffset, Leader, OffsetsAnswer, OffsetsRequest, PartitionKey, ReplicaReport,
-    ReplicaState, View,
+    Assignment, ConsumerOffset, DurableEnd, Leader, OffsetsAnswer, OffsetsRequest, PartitionKey,
+    ReplicaReport, ReplicaState, View,
 };
 pub use relay::Relay;
 

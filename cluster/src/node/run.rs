@@ -102,7 +102,8 @@ impl Process {
     async fn start_sc(&self, config: &ScConfig) -> anyhow::Result<Option<Probe>> {
         let probe = self.probe(config.probe.as_deref()).await?;
         let owner = self.config.owner();
-        let (sc, engine) = Sc::start(self.config.sc_dir(), owner, self.stop.clone())?;
+        let lost_after = Duration::from_secs(config.spu_lost_after_seconds);
+        let (sc, engine) = Sc::start(self.config.sc_dir(), owner, lost_after, self.stop.clone())?;
         let stop = self.stop.clone();
         self.tasks.spawn(async move {
             if let Err(error) = engine.await {
@@ -152,6 +153,7 @@ impl Process {
             peers: Peers::new(link.peers(), self.identity.clone()),
             usage: self.usage.clone(),
             host_reserve_bytes: self.config.host_reserve_bytes,
+            move_bytes_per_second: config.move_bytes_per_second,
             stop: self.stop.clone(),
         })
         .await?;

@@ -15,13 +15,15 @@ pub(super) struct Due {
     pub(super) late: Option<Instant>,
     /// No SPU has come or gone for a while.
     pub(super) calm: Option<Instant>,
+    /// An SPU has been away for so long that its copies are made again elsewhere.
+    pub(super) lost: Option<Instant>,
 }
 
 impl Due {
     /// The next of them.
     pub(super) fn next(&self) -> Option<Instant> {
-        let all = [self.give_up_waiting, self.system_topic, self.first_spu, self.late, self.calm];
-        all.into_iter().flatten().min()
+        let starting = [self.give_up_waiting, self.system_topic, self.first_spu, self.late];
+        starting.into_iter().chain([self.calm, self.lost]).flatten().min()
     }
 }
 

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::decide::{self, NewTopic};
 use super::due::{Due, take_due};
-use super::handle::{Command, Owner, SettingsRefused, SpuHello};
+use super::handle::{Command, Owner, SettingsRefused};
 use super::metadata::Metadata;
 use super::refusal::Refusal;
 use super::state::{Live, State};
@@ -22,6 +22,7 @@ use crate::access::Policy;
 use crate::link::{PartitionKey, ReplicaReport};
 
 mod gather;
+mod presence;
 
 /// An SC without metadata waits this long for the rest of its SPUs, once the first has come, before it takes
 /// itself for a new cluster.
@@ -33,18 +34,18 @@ const SYSTEM_TOPIC_PAUSE: Duration = Duration::from_secs(1);
 /// The system topic belongs on the first SPU, and once another has come, this is how long it waits for that one.
 const FIRST_SPU_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Copies and leaders are put in order when no SPU has come or gone for this long: a restart is over by then.
-const CALM_AFTER: Duration = Duration::from_secs(30);
-
 /// All that changes.
 pub(super) struct Engine {
     owner: Owner,
     store: Store,
     live: Live,
-    /// The connection on which each registered SPU is.
+    /// The last connection of each SPU that came. What an older one says is of a time before, even if this one is gone.
     sessions: BTreeMap<i32, u64>,
     /// SPUs that came at least once since the start.
     came: BTreeSet<i32>,
+    /// Since when those are away that are.
+    away: BTreeMap<i32, Instant>,
+    lost_after: Duration,
     /// What the SPUs that came to an SC without a disk have on theirs, and whether their processes had just begun.
     gathered: BTreeMap<i32, (bool, BTreeSet<(Uuid, u32)>)>,
     due: Due,
@@ -56,7 +57,7 @@ pub(super) struct Engine {
 
 impl Engine {
     /// With what is on disk in force.
-    pub(super) fn open(store: Store, owner: Owner) -> Result<Self, StoreError> {
+    pub(super) fn open(store: Store, owner: Owner, lost_after: Duration) -> Result<Self, StoreError> {
         let kept = store.settings().unwrap_or_else(|error| {
             // Unlike the metadata they come again: the provisioner pushes them.
             tracing::error!(%error, "cannot use the kept settings, waiting for new ones");
@@ -69,6 +70,8 @@ impl Engine {
             live: Live::default(),
             sessions: BTreeMap::new(),
             came: BTreeSet::new(),
+            away: BTreeMap::new(),
+            lost_after,
             gathered: BTreeMap::new(),
             due: Due { late: Some(Instant::now() + RECOVERY_PATIENCE), ..Due::default() },
             first_spu_is_late: false,
@@ -136,7 +139,7 @@ impl Engine {
                 let _ = reply.send(self.spu_came(hello).await);
             }
             Command::SpuWent { spu, session } => self.spu_went(spu, session).await,
-            Command::Report { spu, reports } => self.report(spu, reports),
+            Command::Report { spu, reports } => self.report(spu, reports).await,
             Command::SettingsApplied { spu, generation } => {
                 self.state.settings_applied.insert(spu, generation);
                 self.publish();
@@ -167,7 +170,7 @@ impl Engine {
         let now = Instant::now();
         if take_due(&mut self.due.give_up_waiting, now) {
             // Fewer could have missed what the others acknowledged.
-            if decide::heard_enough(&self.state.metadata, &self.came) {
+            if decide::heard_enough(&self.state.metadata, &self.heard()) {
                 tracing::warn!("not every SPU has come: going on with those that have");
                 self.open_with_what_was_gathered().await;
             } else {
@@ -177,18 +180,8 @@ impl Engine {
         }
         take_due(&mut self.due.system_topic, now);
         self.first_spu_is_late |= take_due(&mut self.due.first_spu, now);
-        if take_due(&mut self.due.late, now) {
-            let named = self.state.settings.iter().flat_map(|settings| &settings.spus).map(|spu| spu.id);
-            let late: Vec<i32> = named.filter(|spu| !self.came.contains(spu)).collect();
-            self.live.gone.extend(late);
-        }
-        self.live.calm |= take_due(&mut self.due.calm, now);
+        self.look_who_is_away(now);
         self.settle().await;
-    }
-
-    fn disturbed(&mut self) {
-        self.live.calm = false;
-        self.due.calm = Some(Instant::now() + CALM_AFTER);
     }
 
     async fn put_settings(&mut self, settings: Settings) -> Result<(), SettingsRefused> {
@@ -251,50 +244,8 @@ impl Engine {
         Ok(revision)
     }
 
-    async fn spu_came(&mut self, hello: SpuHello) -> Result<i32, String> {
-        let settings = self.state.settings.clone().ok_or("the SC has no settings yet")?;
-        let entry = settings.spus.iter().find(|spu| spu.name == hello.name);
-        let spu = entry.ok_or_else(|| format!("the settings name no SPU {:?}", hello.name))?.id;
-        if self.sessions.get(&spu).is_some_and(|newer| *newer > hello.session) {
-            return Err("a newer connection of this SPU is there already".into());
-        }
-        self.learn(spu, &hello, settings.durability).await?;
-        self.disturbed();
-        self.live.online.insert(spu);
-        self.live.gone.remove(&spu);
-        if let Some(peer) = hello.peer {
-            Arc::make_mut(&mut self.state.peers).insert(spu, peer);
-        }
-        self.live.reports.retain(|(_, reporter), _| *reporter != spu);
-        self.sessions.insert(spu, hello.session);
-        self.state.settings_applied.insert(spu, hello.generation);
-        self.came.insert(spu);
-        if !self.state.open && settings.spus.iter().all(|spu| self.came.contains(&spu.id)) {
-            self.open_with_what_was_gathered().await;
-        } else if !self.state.open && self.due.give_up_waiting.is_none() {
-            self.due.give_up_waiting = Some(Instant::now() + RECOVERY_PATIENCE);
-        }
-        self.publish_all();
-        self.settle().await;
-        Ok(spu)
-    }
-
-    async fn spu_went(&mut self, spu: i32, session: u64) {
-        // A newer connection of the same SPU may have come before the older one's end was seen.
-        if self.sessions.get(&spu) != Some(&session) {
-            return;
-        }
-        tracing::warn!(spu, "the SPU is gone");
-        self.disturbed();
-        self.sessions.remove(&spu);
-        self.live.online.remove(&spu);
-        self.live.gone.insert(spu);
-        self.state.settings_applied.remove(&spu);
-        self.publish_all();
-        self.settle().await;
-    }
-
-    fn report(&mut self, spu: i32, reports: Vec<ReplicaReport>) {
+    async fn report(&mut self, spu: i32, reports: Vec<ReplicaReport>) {
+        let decides = reports.iter().any(|report| report.durable.is_some());
         let mut keys: Vec<PartitionKey> = Vec::with_capacity(reports.len());
         let known = |report: &ReplicaReport| {
             self.state.metadata.topics.get(&report.key.topic).is_some_and(|topic| topic.id == report.topic_id)
@@ -306,6 +257,9 @@ impl Engine {
         self.state.refresh_partitions(keys.iter(), &self.live);
         self.state.count_stored(&self.live);
         self.publish();
+        if decides {
+            self.settle().await;
+        }
     }
 
     /// What the SC does by itself: the system topic, and topics that waited for an SPU.
@@ -326,6 +280,13 @@ impl Engine {
             }
         }
         let world = self.state.world(&self.live);
+        if let Some(next) = decide::lead_again(&self.state.metadata, &world, &self.live.reports) {
+            tracing::warn!(
+                revision = next.revision,
+                "what nobody led is led again by whoever has everything"
+            );
+            self.commit_own(next).await;
+        }
         if let Some(next) = decide::elect(&self.state.metadata, &world) {
             tracing::info!(revision = next.revision, "other copies lead or count now");
             self.commit_own(next).await;

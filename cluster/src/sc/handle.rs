@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use cluster_settings::Settings;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -80,6 +81,8 @@ pub struct SpuHello {
     pub peer: Option<String>,
     /// Whether its process has just started.
     pub fresh: bool,
+    /// Whether it knows of copies that move.
+    pub moves: bool,
 }
 
 /// Whose cluster this is; settings of another are refused.
@@ -107,13 +110,15 @@ pub struct Sc {
 }
 
 impl Sc {
-    /// Opens what is on disk and starts the engine, which runs until `stop`.
+    /// Opens what is on disk and starts the engine, which runs until `stop`. An SPU that has been away for `lost_after` is
+    /// lost: its copies are made again elsewhere.
     pub fn start(
         dir: PathBuf,
         owner: Owner,
+        lost_after: Duration,
         stop: CancellationToken,
     ) -> Result<(Self, tokio::task::JoinHandle<()>), StoreError> {
-        let engine = Engine::open(Store::open(dir)?, owner)?;
+        let engine = Engine::open(Store::open(dir)?, owner, lost_after)?;
         let (commands, receiver) = mpsc::channel(COMMANDS);
         let sc = Self { commands, state: engine.state(), policy: engine.policy() };
         Ok((sc, tokio::spawn(engine.run(receiver, stop))))

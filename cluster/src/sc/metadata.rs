@@ -45,13 +45,16 @@ pub enum Standing {
     Invalid(String),
 }
 
+/// In a leader's place while nobody leads.
+pub const NOBODY: i32 = -1;
+
 /// Where one partition is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Written")]
 pub struct Placement {
     /// Grows with every change of leader.
     pub epoch: u32,
-    /// SPU that takes produce and consume.
+    /// SPU that takes produce and consume; [`NOBODY`] while it has to be found out who has everything.
     pub leader: i32,
     /// All SPUs with a copy, the preferred leader first. More than the factor while copies move.
     pub replicas: Vec<i32>,
@@ -65,6 +68,9 @@ pub struct Placement {
     /// SPUs that had a copy and may throw it away.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub dropped: BTreeSet<i32>,
+    /// While nobody leads: SPUs with a copy that may lack what it had, so that it is no witness.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub blank: BTreeSet<i32>,
 }
 
 /// The copies that have every committed record.
@@ -82,8 +88,8 @@ impl Placement {
     pub fn new(leader: i32, replicas: Vec<i32>) -> Self {
         let in_sync = InSync { version: 0, spus: replicas.iter().copied().collect() };
         let factor = replicas.len();
-        let (moving_to, dropped) = (Vec::new(), BTreeSet::new());
-        Self { epoch: 0, leader, replicas, in_sync, factor, moving_to, dropped }
+        let (moving_to, dropped, blank) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
+        Self { epoch: 0, leader, replicas, in_sync, factor, moving_to, dropped, blank }
     }
 
     /// Copies that have to have a record before it is committed.
@@ -110,15 +116,17 @@ struct Written {
     moving_to: Vec<i32>,
     #[serde(default)]
     dropped: BTreeSet<i32>,
+    #[serde(default)]
+    blank: BTreeSet<i32>,
 }
 
 impl From<Written> for Placement {
     fn from(written: Written) -> Self {
-        let Written { epoch, leader, replicas, in_sync, factor, moving_to, dropped } = written;
+        let Written { epoch, leader, replicas, in_sync, factor, moving_to, dropped, blank } = written;
         let plain = Self::new(leader, replicas);
         let in_sync = in_sync.unwrap_or_else(|| plain.in_sync.clone());
         let factor = factor.unwrap_or(plain.factor);
-        Self { epoch, in_sync, factor, moving_to, dropped, ..plain }
+        Self { epoch, in_sync, factor, moving_to, dropped, blank, ..plain }
     }
 }
 
@@ -159,6 +167,13 @@ impl Metadata {
             }
         }
         (next.revision != self.revision).then_some(next)
+    }
+
+    /// Shows each placement with its topic and number.
+    pub fn each_placement(&self, mut show: impl FnMut(&Topic, u32, &Placement)) {
+        for topic in self.topics.values() {
+            topic.partitions.iter().for_each(|(index, placed)| show(topic, *index, placed));
+        }
     }
 
     /// All placements.

@@ -113,6 +113,10 @@ pub struct Live {
     pub online: BTreeSet<i32>,
     /// SPUs that are surely away.
     pub gone: BTreeSet<i32>,
+    /// Those of them that have been for too long.
+    pub lost: BTreeSet<i32>,
+    /// Those that are there and too old to know of copies that move.
+    pub old: BTreeSet<i32>,
     /// Whether none has come or gone for a while.
     pub calm: bool,
     /// The last report of each copy, by SPU; kept while the SPU is away.
@@ -128,7 +132,9 @@ impl State {
             spus: spus().map(|spu| (spu.id, live.online.contains(&spu.id))).collect(),
             racks: spus().filter_map(|spu| Some((spu.id, spu.rack.clone()?))).collect(),
             gone: live.gone.clone(),
+            lost: live.lost.clone(),
             calm: live.calm,
+            fixed: !live.old.is_empty(),
             leaving: spus().filter(|spu| spu.leaving).map(|spu| spu.id).collect(),
             partitions_limit: settings.map_or(0, |settings| settings.limits.partitions),
         }

@@ -24,6 +24,7 @@ mod turns;
 mod upkeep;
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,7 +46,7 @@ pub use replicas::{Replica, Replicas};
 pub use requests::Requests;
 
 use consumers::Consumers;
-use copies::{Follows, Leads};
+use copies::{Follows, Leads, Pace};
 
 /// Pause before a view that the disk did not take is tried again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -70,6 +71,8 @@ pub struct SpuOptions {
     pub usage: Arc<Usage>,
     /// Bytes that have to stay free on the disk.
     pub host_reserve_bytes: u64,
+    /// How fast copies that move are fed.
+    pub move_bytes_per_second: NonZeroU64,
     /// Ends it.
     pub stop: CancellationToken,
 }
@@ -85,6 +88,8 @@ pub struct Spu {
     leads: Leads,
     follows: Follows,
     peers: Peers,
+    /// Of all copies that move from here.
+    moves: Arc<Pace>,
     /// Epochs of the assignments kept on disk at the start: what this SPU led in them it leads no more.
     started_with: BTreeMap<PartitionKey, u32>,
     consumers: Consumers,
@@ -111,9 +116,9 @@ impl Spu {
     /// Opens what the folder holds: every partition of the last assignment serves when this returns, whether
     /// or not the SC can be reached.
     pub async fn start(options: SpuOptions) -> Result<Arc<Self>, OpenError> {
-        let SpuOptions { name, folder, link, policy, peers, usage, host_reserve_bytes, stop } = options;
+        let SpuOptions { name, folder, link, policy, peers, usage, .. } = options;
         // The limit comes with the settings; until then nothing but what is there is served.
-        let store = Store::new(&log_folder(&folder), u64::MAX, host_reserve_bytes);
+        let store = Store::new(&log_folder(&folder), u64::MAX, options.host_reserve_bytes);
         let consumers = Consumers::new(link.clone());
         let kept = Arc::clone(&link.view().borrow());
         let started_with = kept.assignments.values().map(|kept| (kept.key.clone(), kept.epoch));
@@ -125,12 +130,13 @@ impl Spu {
             leads: Leads::default(),
             follows: Follows::default(),
             peers,
+            moves: Arc::new(Pace::new(options.move_bytes_per_second)),
             started_with: started_with.collect(),
             consumers,
             link,
             policy,
             usage,
-            stop,
+            stop: options.stop,
             applying: Mutex::default(),
             opening: Arc::new(Semaphore::new(OPENING)),
         };

@@ -8,7 +8,8 @@ use arc_swap::ArcSwap;
 use cluster_storage::{Commit, Config, Durability, Partition, PartitionName, State};
 use uuid::Uuid;
 
-use crate::link::{Assignment, PartitionKey, ReplicaReport, ReplicaState};
+use crate::link::{Assignment, DurableEnd, PartitionKey, ReplicaReport, ReplicaState};
+use crate::sc::metadata::NOBODY;
 use crate::wire::ErrorCode;
 
 const SYSTEM_SEGMENT: u64 = 1 << 20;
@@ -98,7 +99,15 @@ impl Replica {
             high_watermark: offsets.map_or(0, |offsets| offsets.hw),
             log_end: offsets.map_or(0, |offsets| offsets.leo),
             size,
+            durable: self.durable(),
         }
+    }
+
+    /// Where its durable part ends, if that decides who leads.
+    fn durable(&self) -> Option<DurableEnd> {
+        let log = self.log.as_ref().ok().filter(|_| self.assignment.leader == NOBODY)?;
+        let offset = *log.watch_durable().borrow();
+        Some(DurableEnd { epoch: log.epoch_before(offset), offset })
     }
 
     /// Closes its log.

@@ -1,6 +1,5 @@
 //! Rebuilding from what SPUs hold, for an SC that lost its disk.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::link::Assignment;
@@ -33,15 +32,6 @@ pub fn adopt(metadata: &Metadata, held: &[Assignment]) -> Option<Metadata> {
     }
     next.revision += 1;
     Some(next)
-}
-
-/// Whether of each partition so many copies were heard of that one of them has every acknowledged record, and the
-/// epoch in which it was acknowledged: too few are left for an acknowledgement.
-pub fn heard_enough(metadata: &Metadata, came: &BTreeSet<i32>) -> bool {
-    metadata.placements().all(|placed| {
-        let unheard = placed.replicas.iter().filter(|spu| !came.contains(spu)).count();
-        unheard < placed.least_in_sync()
-    })
 }
 
 /// What was taken over since `before`, each so many epochs later: that fences whatever the lost SC may still have told

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::World;
 use crate::link::PartitionKey;
-use crate::sc::metadata::{InSync, Metadata, Placement};
+use crate::sc::metadata::{InSync, Metadata, NOBODY, Placement};
 
 /// A leader asks for another set of copies in sync.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -126,6 +126,9 @@ fn led_since(placed: &Placement, world: &World, came: &Came<'_>, holds: bool) ->
     // With nothing on its disk it has nothing, whoever else is there; what was in memory it may have after all.
     let better = if holds { online.is_some() } else { !others.is_empty() };
     let mut anew = Placement { epoch: placed.epoch + u32::from(leads), ..placed.clone() };
+    if lacks && placed.leader == NOBODY {
+        anew.blank.insert(came.spu);
+    }
     anew.in_sync.version += u32::from(lacks);
     if was_in_sync && lacks && better {
         let next = online.or_else(|| placed.replicas.iter().find(|spu| others.contains(spu)));
@@ -136,6 +139,10 @@ fn led_since(placed: &Placement, world: &World, came: &Came<'_>, holds: bool) ->
 }
 
 fn settled(placed: &Placement, world: &World) -> Option<Placement> {
+    // Who is in sync is not known.
+    if placed.leader == NOBODY {
+        return None;
+    }
     let here: BTreeSet<i32> =
         placed.in_sync.spus.iter().copied().filter(|spu| !world.gone.contains(spu)).collect();
     let leads_on = !world.gone.contains(&placed.leader);

@@ -4,14 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 mod adopt;
 mod elect;
+mod leaderless;
 mod leave;
 mod moves;
 mod place;
 mod provision;
 mod topics;
 
-pub use adopt::{adopt, fenced, heard_enough};
+pub use adopt::{adopt, fenced};
 pub use elect::{Came, InSyncAsked, InSyncRefused, came_back, change_in_sync, elect};
+pub use leaderless::{Heard, heard_enough, lead_again, without_leaders};
 pub use leave::{StillHolds, replicas, without};
 pub use moves::move_copies;
 pub use place::place;
@@ -27,10 +29,14 @@ pub struct World {
     pub racks: BTreeMap<i32, String>,
     /// SPUs that are surely away: they were there, or have had time enough to come.
     pub gone: BTreeSet<i32>,
+    /// Those of them that nobody waits for any more.
+    pub lost: BTreeSet<i32>,
     /// Those of them that get nothing new.
     pub leaving: BTreeSet<i32>,
     /// Whether no SPU has come or gone for a while: time to put in order what can wait.
     pub calm: bool,
+    /// Whether an SPU is there that is too old to know of copies that move.
+    pub fixed: bool,
     /// Most partitions over all topics.
     pub partitions_limit: u32,
 }

@@ -1,4 +1,5 @@
-//! Copies that move: from SPUs that are to go, onto SPUs that came, and leaders back to where they belong.
+//! Copies that move: from SPUs that are to go or do not come back, onto SPUs that came, and leaders back to where they
+//! belong.
 //!
 //! A move first adds copies, then waits until all that are to stay are in sync, and only then lets the others go. Until
 //! then what counts, counts: a move that never ends costs nothing but its copies. Nothing here forgets a move: it is
@@ -8,7 +9,7 @@ use std::collections::BTreeSet;
 
 use super::World;
 use super::place::Load;
-use crate::sc::metadata::{InSync, Metadata, Placement, Topic};
+use crate::sc::metadata::{InSync, Metadata, NOBODY, Placement, Topic};
 use crate::sc::topic::Replicas;
 
 /// Partitions whose copies move at a time: each is read whole from its leader, beside what clients do.
@@ -19,11 +20,19 @@ const SYSTEM_COPIES: usize = 3;
 
 /// The next step; `None` while there is nothing to do but to wait.
 pub fn move_copies(metadata: &Metadata, world: &World) -> Option<Metadata> {
+    if world.fixed || metadata.placements().any(|placed| placed.leader == NOBODY) {
+        return None;
+    }
     let settled = || finish(metadata, world).or_else(|| begin(metadata, world));
-    let moves = metadata.placements().any(|placed| !placed.moving_to.is_empty());
+    let moves = metadata.placements().any(|placed| moves(placed, world));
     let idle =
         || (world.calm && !moves).then(|| level(metadata, world).or_else(|| lead_back(metadata, world)));
     settled().or_else(|| idle().flatten())
+}
+
+/// Whether copies are on their way: none is while nobody is there who has what they are to get.
+fn moves(placed: &Placement, world: &World) -> bool {
+    !placed.moving_to.is_empty() && world.online(placed.leader)
 }
 
 /// Lets go of the copies that are not to stay, where all that are to stay are in sync.
@@ -44,17 +53,18 @@ fn finish(metadata: &Metadata, world: &World) -> Option<Metadata> {
             in_sync: InSync { version: placed.in_sync.version + 1, spus: target.iter().copied().collect() },
             factor: target.len(),
             moving_to: Vec::new(),
+            blank: BTreeSet::new(),
             dropped: placed.dropped.iter().chain(gone).copied().collect(),
         })
     })
 }
 
-/// Gives the copies on SPUs that are to go another place, as far as there is one.
+/// Gives the copies on SPUs that are to go, or are lost, another place, as far as there is one.
 fn begin(metadata: &Metadata, world: &World) -> Option<Metadata> {
-    let mut n_under_way = metadata.placements().filter(|placed| !placed.moving_to.is_empty()).count();
+    let mut n_under_way = metadata.placements().filter(|placed| moves(placed, world)).count();
     let mut load = Load::of(metadata, world, false);
     metadata.with_placements(|topic, _, placed| {
-        let goes_on = !placed.moving_to.is_empty();
+        let goes_on = moves(placed, world);
         if n_under_way >= AT_ONCE && !goes_on {
             return None;
         }
@@ -72,15 +82,17 @@ fn target(topic: &Topic, placed: &Placement, world: &World, load: &mut Load<'_>)
         true => SYSTEM_COPIES.min(staying.len()),
         false => placed.factor,
     };
+    // What is lost can be made again where somebody is there who leads it, and so has all of it.
+    let lost = |spu: &i32| world.lost.contains(spu) && world.online(placed.leader);
     // A goal that stays away is given up while others can take its place.
-    let lost = |spu: &i32| {
+    let missed = |spu: &i32| {
         !placed.moving_to.is_empty()
             && world.calm
             && world.gone.contains(spu)
             && !placed.in_sync.spus.contains(spu)
     };
-    let mut target: Vec<i32> =
-        now.iter().copied().filter(|spu| staying.contains(spu) && !lost(spu)).collect();
+    let stays = |spu: &i32| staying.contains(spu) && !lost(spu) && !missed(spu);
+    let mut target: Vec<i32> = now.iter().copied().filter(stays).collect();
     target.truncate(wanted);
     while target.len() < wanted {
         let next = load.choose(&target)?;

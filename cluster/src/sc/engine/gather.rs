@@ -1,5 +1,6 @@
 //! What the SC learns from SPUs that come: all of it, where it has no disk of its own to know it from.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use tokio::time::Instant;
 use super::Engine;
 use crate::link::Assignment;
 use crate::sc::SpuHello;
-use crate::sc::decide::{self, Came};
+use crate::sc::decide::{self, Came, Heard};
 use crate::sc::metadata::Metadata;
 
 /// More elections than an SPU that stays away can have heard of and the others not.
@@ -53,13 +54,25 @@ impl Engine {
         Ok(())
     }
 
+    /// What those that came have on their disks. What was in memory only is forgotten in a new process.
+    pub(super) fn heard(&self) -> Heard {
+        let settings = self.state.settings.as_deref();
+        let in_memory = settings.is_some_and(|settings| settings.durability == Durability::Memory);
+        let has = |(fresh, holds): &(bool, BTreeSet<_>)| match *fresh && in_memory {
+            true => BTreeSet::new(),
+            false => holds.clone(),
+        };
+        self.gathered.iter().map(|(spu, gathered)| (*spu, has(gathered))).collect()
+    }
+
     /// What was gathered becomes what is so.
     pub(super) async fn open_with_what_was_gathered(&mut self) {
         // Whoever has not come may have heard of further epochs.
         let named = self.state.settings.iter().flat_map(|settings| &settings.spus);
         let all_came = named.map(|spu| spu.id).all(|spu| self.came.contains(&spu));
         let epochs = if all_came { 1 } else { UNHEARD_EPOCHS };
-        let mut next = decide::fenced(&Metadata::default(), &self.state.metadata, epochs);
+        let fenced = decide::fenced(&Metadata::default(), &self.state.metadata, epochs);
+        let mut next = if all_came { fenced } else { decide::without_leaders(&fenced, &self.heard()) };
         let durability =
             self.state.settings.as_ref().map_or(Durability::Disk, |settings| settings.durability);
         let world = self.state.world(&self.live);

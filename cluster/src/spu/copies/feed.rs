@@ -12,6 +12,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::answer::{Facts, objection};
 use super::lead::Lead;
+use super::pace::Pace;
 use crate::peer::{Ack, Fed, Follow, Parcels, Reply, only, parts};
 use crate::spu::{Spu, changed};
 
@@ -27,6 +28,9 @@ struct Feed {
     spu: i32,
     number: u64,
     position: i64,
+    /// Before it the copy takes its turn with others that move.
+    held_back_to: i64,
+    pace: Arc<Pace>,
     told_hw: i64,
     ended: bool,
     _acks: AbortOnDropHandle<()>,
@@ -54,8 +58,18 @@ impl Spu {
         let counts = CountsAsFed::begin(Arc::clone(&lead), follow.spu);
         let (spu, number) = (follow.spu, counts.feed);
         let heard = AbortOnDropHandle::new(tokio::spawn(hear(counts, acks)));
-        let feed =
-            Feed { lead, spu, number, position: follow.position, told_hw: -1, ended: false, _acks: heard };
+        let feed = Feed {
+            // What comes in meanwhile is not held back, or a busy partition would never have moved.
+            held_back_to: if lead.adds(spu) { offsets.leo } else { 0 },
+            pace: Arc::clone(&self.moves),
+            lead,
+            spu,
+            number,
+            position: follow.position,
+            told_hw: -1,
+            ended: false,
+            _acks: heard,
+        };
         stream::unfold(feed, |mut feed| async move {
             let parts = feed.next().await?;
             Some((stream::iter(parts), feed))
@@ -156,6 +170,9 @@ impl Feed {
             }
         })?;
         let (bytes, next) = of_one_epoch(slice.bytes);
+        if self.position < self.held_back_to {
+            self.pace.take_turn(bytes.len()).await;
+        }
         self.position = next.unwrap_or(self.position);
         Ok(bytes)
     }

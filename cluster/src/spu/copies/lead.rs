@@ -60,6 +60,11 @@ impl Lead {
         self.leading.lock().unwrap_or_else(PoisonError::into_inner).knows(spu)
     }
 
+    /// Whether this SPU's copy is one that was added to move there, and is not waited for yet.
+    pub(super) fn adds(&self, spu: i32) -> bool {
+        self.leading.lock().unwrap_or_else(PoisonError::into_inner).adds(spu)
+    }
+
     /// Returns when a stream to a copy does not count any more.
     pub(super) async fn feeds_no_more(&self, spu: i32, feed: u64) {
         let mut told = self.told.subscribe();

@@ -23,6 +23,8 @@ pub(super) struct Leading {
     /// What the SC was asked for and has not answered, and when.
     asked: Option<(BTreeSet<i32>, u64)>,
     followers: BTreeMap<i32, Follower>,
+    /// Those of them that copies move to.
+    added: BTreeSet<i32>,
     n_feeds: u64,
     /// Where the log ends, and how far it is durable.
     leo: i64,
@@ -60,6 +62,7 @@ impl Leading {
             in_sync: assignment.in_sync.clone(),
             asked: None,
             followers: BTreeMap::new(),
+            added: BTreeSet::new(),
             n_feeds: 0,
             leo,
             durable,
@@ -75,6 +78,7 @@ impl Leading {
         let unheard = Follower { durable: -1, whole_ms: now_ms, feed: None };
         let known = |spu: &i32| (*spu, self.followers.get(spu).copied().unwrap_or(unheard));
         self.followers = followers.map(known).collect();
+        self.added = assignment.replicas.iter().skip(assignment.factor()).copied().collect();
         self.least = majority(assignment.factor());
     }
 
@@ -86,6 +90,11 @@ impl Leading {
     /// Whether this SPU has a copy, as far as the SC has told: what it says before that would be forgotten.
     pub(super) fn knows(&self, spu: i32) -> bool {
         self.followers.contains_key(&spu)
+    }
+
+    /// Whether this SPU's copy is one more than the topic has, and nothing waits for it.
+    pub(super) fn adds(&self, spu: i32) -> bool {
+        self.added.contains(&spu) && !self.in_sync.spus.contains(&spu)
     }
 
     /// The SC says which copies there are, and which are in sync.

@@ -13,8 +13,10 @@ mod feed;
 mod follow;
 mod lead;
 mod leading;
+mod pace;
 #[cfg(test)]
 mod simulation;
 
 pub(super) use follow::Follows;
 pub(super) use lead::{Lead, Leads};
+pub(super) use pace::Pace;

@@ -1,5 +1,6 @@
 //! An SPU on a free port with an SC that does what a test tells it to.
 
+use std::num::NonZeroU64;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,6 +51,7 @@ impl Unit {
             policy: policy.subscribe(),
             usage: Arc::clone(&usage),
             host_reserve_bytes: 0,
+            move_bytes_per_second: NonZeroU64::MAX,
             stop: stop.clone(),
         });
         let spu = spu.await.unwrap();

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use cluster_settings::{Settings, SpuEntry};
 use tokio::sync::watch;
@@ -29,6 +30,9 @@ use crate::wire::schema::sc::{AdminSpec, Status, TryEncodableFrom};
 use crate::wire::schema::{Decoder, Encoder};
 
 pub const VERSION: i16 = 19;
+
+/// Longer than any test.
+const LOST_AFTER: Duration = Duration::from_secs(3_600);
 
 /// One SC process, as far as these tests go.
 pub struct Process {
@@ -74,7 +78,7 @@ impl World {
     /// Starts the SC on what its folder holds, and gives it the settings.
     pub async fn start(&self) -> Process {
         let stop = CancellationToken::new();
-        let (sc, _) = Sc::start(self.sc_dir(), self.owner(), stop.clone()).unwrap();
+        let (sc, _) = Sc::start(self.sc_dir(), self.owner(), LOST_AFTER, stop.clone()).unwrap();
         let links = Listener::unix(&self.link_socket()).unwrap();
         tokio::spawn(link::listen::serve(links, sc.clone(), Arc::new(Relay::default()), stop.clone()));
         sc.put_settings(self.settings.clone()).await.unwrap();
@@ -136,6 +140,7 @@ impl SpuLink {
             let view = views.borrow_and_update().clone();
             for (key, assignment) in &view.assignments {
                 self.report(ReplicaReport {
+                    durable: None,
                     key: key.clone(),
                     topic_id: assignment.topic_id,
                     epoch: assignment.epoch,

@@ -155,11 +155,14 @@ async fn a_connection_that_is_heard_late_does_not_take_the_place_of_a_newer_one(
         session,
         peer: None,
         fresh: false,
+        moves: true,
     };
     assert!(process.sc.spu_came(hello(1_000_001)).await.is_ok());
     assert!(process.sc.spu_came(hello(1_000_000)).await.is_err());
     process.sc.spu_went(5001, 1_000_000).await;
     assert!(process.sc.state().borrow().spus["main-0"].online);
+    process.sc.spu_went(5001, 1_000_001).await;
+    assert!(process.sc.spu_came(hello(1_000_000)).await.is_err(), "the newer one is gone, and knew more");
     assert!(process.sc.spu_came(hello(1_000_002)).await.is_ok());
 }
 

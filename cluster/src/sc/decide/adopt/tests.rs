@@ -55,19 +55,6 @@ fn within_an_epoch_the_latest_set_in_sync_counts_whoever_comes_first() {
 }
 
 #[test]
-fn while_copies_move_so_many_must_be_heard_that_one_has_what_was_acknowledged() {
-    let moving = Assignment { replicas: vec![1, 2, 3, 4], ..held(5, 1, &[1, 2, 3]) };
-    let metadata = adopted(&[moving]);
-    for (came, enough) in [(&[3, 4][..], false), (&[2, 3, 4], true)] {
-        assert_eq!(heard_enough(&metadata, &came.iter().copied().collect()), enough, "{came:?}");
-    }
-    let alone = Assignment { replicas: vec![1, 2], factor: 1, ..held(5, 1, &[1]) };
-    let metadata = adopted(&[alone]);
-    assert!(!heard_enough(&metadata, &BTreeSet::from([1])), "2 may lead by now, for all that 1 knows");
-    assert!(heard_enough(&metadata, &BTreeSet::from([1, 2])));
-}
-
-#[test]
 fn what_was_known_before_is_not_fenced() {
     let before = adopted(&[held(5, 2, &[2, 3])]);
     let other =
@@ -88,21 +75,4 @@ fn what_the_metadata_knows_better_stays() {
 
 fn assignment_of(metadata: &Metadata) -> Assignment {
     crate::link::assignments(1, metadata).into_values().next().unwrap()
-}
-
-#[test]
-fn as_many_copies_must_be_heard_as_an_acknowledgement_takes() {
-    let metadata = adopted(&[held(5, 2, &[2, 3])]);
-    for (came, enough) in [
-        (&[][..], false),
-        (&[1], false),
-        (&[1, 2], true),
-        (&[3, 1], true),
-        (&[1, 2, 3], true),
-        (&[1, 9], false),
-    ] {
-        assert_eq!(heard_enough(&metadata, &came.iter().copied().collect()), enough, "{came:?}");
-    }
-    let alone = Assignment { replicas: vec![1], factor: 1, in_sync: InSync::default(), ..held(5, 1, &[]) };
-    assert!(heard_enough(&adopted(&[alone]), &BTreeSet::from([1])));
 }

@@ -89,6 +89,54 @@ fn nothing_moves_where_there_is_no_room() {
     }
 }
 
+/// As [`world`], and these SPUs are away for good.
+fn without(spus: std::ops::RangeInclusive<i32>, lost: &[i32]) -> World {
+    let lost: BTreeSet<i32> = lost.iter().copied().collect();
+    let all = world(spus, &[]);
+    let there = all.spus.iter().map(|(spu, _)| (*spu, !lost.contains(spu))).collect();
+    World { spus: there, gone: lost.clone(), lost, ..all }
+}
+
+fn in_sync(placed: Placement, spus: &[i32]) -> Placement {
+    Placement { in_sync: InSync { version: 1, spus: spus.iter().copied().collect() }, ..placed }
+}
+
+#[test]
+fn what_a_lost_spu_had_is_made_again_where_somebody_is_left_who_has_it() {
+    for (replicas, left, leader, expected) in [
+        (&[1, 2, 3][..], &[2, 3][..], 2, Some(vec![2, 3, 4])),
+        // Two copies, and the lost one still counts, since one alone commits nothing.
+        (&[1, 2], &[1, 2], 2, Some(vec![2, 3])),
+        (&[1], &[1], 1, None),
+        (&[2, 3, 4], &[2, 3, 4], 2, None),
+        // Its last leader was lost, and nobody else was in sync.
+        (&[1, 2], &[1], 1, None),
+    ] {
+        let placed_so = in_sync(Placement { leader, ..on(replicas) }, left);
+        let next = move_copies(&orders(vec![placed_so]), &without(1..=4, &[1]));
+        assert_eq!(next.map(|next| placed(&next, 0).moving_to.clone()), expected, "{replicas:?} {left:?}");
+    }
+    let merely_away = World { lost: BTreeSet::new(), ..without(1..=4, &[1]) };
+    let waits = in_sync(Placement { leader: 2, ..on(&[1, 2, 3]) }, &[2, 3]);
+    assert_eq!(move_copies(&orders(vec![waits]), &merely_away), None);
+}
+
+#[test]
+fn what_only_a_lost_spu_has_holds_no_other_move_up() {
+    let stuck = || Placement { moving_to: vec![2], replicas: vec![1, 2], ..in_sync(on(&[1]), &[1]) };
+    let moves = in_sync(Placement { leader: 2, ..on(&[1, 2, 3]) }, &[2, 3]);
+    let metadata = orders(vec![stuck(), stuck(), stuck(), stuck(), moves]);
+    let next = move_copies(&metadata, &without(1..=4, &[1])).unwrap();
+    assert_eq!(placed(&next, 4).moving_to, vec![2, 3, 4]);
+    assert_eq!(placed(&next, 0), placed(&metadata, 0));
+}
+
+#[test]
+fn nothing_moves_while_an_spu_is_there_that_does_not_know_how() {
+    let fixed = World { fixed: true, ..world(1..=4, &[1]) };
+    assert_eq!(move_copies(&orders(vec![on(&[1, 2, 3])]), &fixed), None);
+}
+
 #[test]
 fn a_move_whose_goal_is_about_to_leave_too_gets_another() {
     let begun = move_copies(&orders(vec![on(&[1, 2, 3])]), &world(1..=5, &[1])).unwrap();

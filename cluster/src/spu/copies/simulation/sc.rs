@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use cluster_settings::Durability;
 use uuid::Uuid;
 
-use crate::link::{Assignment, assignments};
+use crate::link::{Assignment, PartitionKey, ReplicaReport, assignments};
 use crate::sc::decide::{
-    Came, InSyncAsked, World as Facts, adopt, came_back, change_in_sync, elect, fenced, move_copies,
+    Came, Heard, InSyncAsked, World as Facts, adopt, came_back, change_in_sync, elect, fenced, heard_enough,
+    lead_again, move_copies, without_leaders,
 };
 use crate::sc::metadata::{Metadata, Placement, Standing, Topic};
 use crate::sc::topic::{Replicas, TopicOptions, TopicSpec};
@@ -15,6 +16,9 @@ use crate::sc::topic::{Replicas, TopicOptions, TopicSpec};
 pub(super) const TOPIC: Uuid = Uuid::from_u128(7);
 /// One more than there are copies.
 pub(super) const SPUS: std::ops::RangeInclusive<i32> = 1..=4;
+
+/// More elections than anybody can have missed.
+const UNHEARD_EPOCHS: u32 = 1 << 16;
 
 /// What an SPU says when it comes.
 pub(super) struct Hello {
@@ -34,14 +38,17 @@ pub(super) struct Word {
 #[derive(Debug, Default)]
 pub(super) struct Sc {
     pub(super) metadata: Metadata,
-    /// Whether it knows what there is. One without a disk gathers that first, from all SPUs.
+    /// Whether it knows what there is. One without a disk gathers that first, from all SPUs or from enough of them.
     open: bool,
+    reports: BTreeMap<(PartitionKey, i32), ReplicaReport>,
     gathered: BTreeMap<i32, (bool, bool)>,
     came: BTreeSet<i32>,
     online: BTreeMap<i32, u64>,
+    last_links: BTreeMap<i32, u64>,
     gone: BTreeSet<i32>,
+    lost: BTreeSet<i32>,
     pub(super) leaving: Option<i32>,
-    pub(super) calm: bool,
+    calm: bool,
 }
 
 impl Sc {
@@ -74,9 +81,10 @@ impl Sc {
 
     /// An SPU came on this link.
     pub(super) fn came(&mut self, spu: i32, link: u64, hello: Hello) {
-        if self.online.get(&spu).is_some_and(|newer| *newer > link) {
+        if self.last_links.get(&spu).is_some_and(|newer| *newer > link) {
             return;
         }
+        self.last_links.insert(spu, link);
         let held: Vec<Assignment> = hello.held.into_iter().collect();
         if let Some(next) = adopt(&self.metadata, &held) {
             self.metadata = if self.open { fenced(&self.metadata, &next, 1) } else { next };
@@ -88,15 +96,39 @@ impl Sc {
         }
         self.online.insert(spu, link);
         self.gone.remove(&spu);
+        self.lost.remove(&spu);
         self.came.insert(spu);
         self.calm = false;
+        self.reports.retain(|(_, reporter), _| *reporter != spu);
         if !self.open && SPUS.clone().all(|spu| self.came.contains(&spu)) {
             self.metadata = fenced(&Metadata::default(), &self.metadata, 1);
-            self.open = true;
-            for (spu, (fresh, holds)) in std::mem::take(&mut self.gathered) {
-                self.came_back(spu, fresh, holds);
-            }
+            self.open();
         }
+        self.settle();
+    }
+
+    fn open(&mut self) {
+        self.open = true;
+        for (spu, (fresh, holds)) in std::mem::take(&mut self.gathered) {
+            self.came_back(spu, fresh, holds);
+        }
+    }
+
+    /// Goes on without those that have not come, if it knows enough.
+    fn give_up_waiting(&mut self) {
+        let holds = |holds: bool| holds.then_some((TOPIC, 0)).into_iter().collect();
+        let heard: Heard = self.gathered.iter().map(|(spu, (_, has))| (*spu, holds(*has))).collect();
+        let known = self.metadata.placements().next().is_some();
+        if !self.open && known && heard_enough(&self.metadata, &heard) {
+            let fenced = fenced(&Metadata::default(), &self.metadata, UNHEARD_EPOCHS);
+            self.metadata = without_leaders(&fenced, &heard);
+            self.open();
+        }
+    }
+
+    /// An SPU says how its copy stands.
+    pub(super) fn report(&mut self, spu: i32, report: ReplicaReport) {
+        self.reports.insert((report.key.clone(), spu), report);
         self.settle();
     }
 
@@ -125,9 +157,19 @@ impl Sc {
         }
     }
 
+    /// For a while nobody came or went; whoever is away by now is not waited for any more.
+    pub(super) fn rest(&mut self) {
+        self.give_up_waiting();
+        (self.calm, self.lost) = (true, self.gone.clone());
+        self.settle();
+    }
+
     pub(super) fn settle(&mut self) {
         if !self.open {
             return;
+        }
+        if let Some(next) = lead_again(&self.metadata, &self.facts(), &self.reports) {
+            self.metadata = next;
         }
         if let Some(next) = elect(&self.metadata, &self.facts()) {
             self.metadata = next;
@@ -141,6 +183,7 @@ impl Sc {
         Facts {
             spus: SPUS.map(|spu| (spu, self.online.contains_key(&spu))).collect(),
             gone: self.gone.clone(),
+            lost: self.lost.clone(),
             leaving: self.leaving.into_iter().collect(),
             calm: self.calm,
             partitions_limit: 10,

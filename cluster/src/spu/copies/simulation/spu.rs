@@ -1,7 +1,8 @@
 //! One SPU: a log of which an end may be unsynced, what the SC told it, and whom it leads or follows.
 
 use super::sc::Word;
-use crate::link::Assignment;
+use crate::link::{Assignment, DurableEnd, ReplicaReport, ReplicaState};
+use crate::sc::metadata::NOBODY;
 use crate::spu::copies::leading::{Ends, Leading};
 
 /// One record, told apart by its number.
@@ -69,6 +70,23 @@ impl Spu {
     pub(super) fn epoch_before(&self, position: i64) -> Option<i32> {
         let before = usize::try_from(position).ok()?.checked_sub(1)?;
         self.log.get(before).map(|record| record.epoch)
+    }
+
+    /// How it stands, while that decides who leads.
+    pub(super) fn report(&self) -> Option<ReplicaReport> {
+        let assignment = self.assignment.as_ref().filter(|assignment| assignment.leader == NOBODY)?;
+        let offset = offset(self.synced);
+        Some(ReplicaReport {
+            key: assignment.key.clone(),
+            topic_id: assignment.topic_id,
+            epoch: assignment.epoch,
+            state: ReplicaState::Online,
+            base_offset: 0,
+            high_watermark: self.hw,
+            log_end: self.leo(),
+            size: 0,
+            durable: Some(DurableEnd { epoch: self.epoch_before(offset), offset }),
+        })
     }
 
     pub(super) fn end_of_epoch(&self, epoch: i32) -> Option<(i32, i64)> {

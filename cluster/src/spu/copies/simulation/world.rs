@@ -10,7 +10,7 @@ use rand::{RngExt, SeedableRng};
 use super::nature::{Nature, Step};
 use super::sc::{Hello, SPUS, Sc, TOPIC, Word};
 use super::spu::{Record, Spu, offset};
-use crate::link::PartitionKey;
+use crate::link::{PartitionKey, ReplicaReport};
 use crate::peer::{Fed, Follow, Placed};
 use crate::sc::decide::InSyncAsked;
 use crate::spu::copies::answer::{Facts, cut_to, objection};
@@ -20,6 +20,7 @@ use crate::spu::copies::leading::Leading;
 enum ToSc {
     Came(Hello),
     Asked(InSyncAsked),
+    Report(ReplicaReport),
     Went,
 }
 
@@ -93,10 +94,7 @@ impl World {
             Step::Follow => self.follow(id),
             Step::Feed => self.feed(),
             Step::HearInStream => self.hear_in_stream(),
-            Step::Calm => self.in_sc(|sc| {
-                sc.calm = true;
-                sc.settle();
-            }),
+            Step::Calm => self.in_sc(Sc::rest),
             Step::Fault if self.faults => self.fault(id),
             Step::Produce | Step::Fault => {}
         }
@@ -195,6 +193,7 @@ impl World {
                 }
             }
             ToSc::Asked(asked) => self.in_sc(|sc| sc.asked(id, &asked)),
+            ToSc::Report(report) => self.in_sc(|sc| sc.report(id, report)),
             ToSc::Went => {
                 self.to_sc.remove(&link);
                 self.in_sc(|sc| sc.went(id, link));
@@ -233,6 +232,9 @@ impl World {
         let led_before = self.spus[&id].lead.is_some();
         self.spus.get_mut(&id).unwrap().take(word, self.now_ms);
         let spu = &self.spus[&id];
+        if let (Some(report), Some((_, queue))) = (spu.report(), self.to_sc.get_mut(&link)) {
+            queue.push_back(ToSc::Report(report));
+        }
         // Whoever begins to lead has everything that was ever committed, unless another leads by now: then it can commit
         // nothing more.
         if spu.lead.is_some() && !led_before && spu.epoch() == Some(self.epoch()) {
@@ -255,7 +257,7 @@ impl World {
         let Some(assignment) = copy.assignment.clone().filter(|_| copy.acts() && copy.feed.is_none()) else {
             return;
         };
-        let leader = &self.spus[&assignment.leader];
+        let Some(leader) = self.spus.get(&assignment.leader) else { return };
         let knows = leader.lead.as_ref().is_some_and(|lead| lead.knows(id));
         let leads = leader.acts() && knows && leader.epoch() == Some(assignment.epoch);
         if assignment.leader == id || !leads {

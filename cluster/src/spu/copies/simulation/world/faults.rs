@@ -5,6 +5,7 @@ use rand::RngExt;
 use super::super::nature::Fault;
 use super::super::spu::Spu;
 use super::World;
+use crate::sc::metadata::NOBODY;
 
 impl World {
     pub(super) fn fault(&mut self, id: i32) {
@@ -51,10 +52,11 @@ impl World {
         }
     }
 
-    /// Whether a disk may be lost: another one that counts has everything that was committed.
+    /// Whether a disk may be lost: another one that counts has everything that was committed, and the SC is not about to
+    /// find out who does since its own was lost.
     fn another_has_all(&self, id: i32) -> bool {
         let has_all = |spu: &Spu| self.committed.len() <= spu.synced && spu.log.starts_with(&self.committed);
-        let Some(placed) = self.sc.placed() else { return false };
+        let Some(placed) = self.sc.placed().filter(|placed| placed.leader != NOBODY) else { return false };
         placed.in_sync.spus.iter().any(|spu| *spu != id && has_all(&self.spus[spu]))
     }
 

@@ -1,0 +1,85 @@
+//! Partitions that nobody leads for a moment: those of which an SC without a disk has not heard every copy.
+//!
+//! Whoever was not heard may be the only one who knew which copies were in sync in the end, and may still lead. So
+//! first nobody leads, in an epoch later than any that was heard of: from then on no copy takes anything from a leader of
+//! before. Each says in that epoch how far it is durable. Once there are so many that one of them has every acknowledged
+//! record, the one that ends last, by the epoch of its last record and then by its offset, has all of them (the Raft
+//! paper's election restriction, section 5.4.1), and leads in the next epoch. The others are in sync again when it says
+//! so. Copies that were begun anew count as well, since they are a start of their leader's log; that they may lack what
+//! they once acknowledged is known from the set in sync, from which they were taken.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use uuid::Uuid;
+
+use super::World;
+use crate::link::{DurableEnd, PartitionKey, ReplicaReport};
+use crate::sc::metadata::{InSync, Metadata, NOBODY, Placement};
+
+/// What the SPUs that came have on their disks: partitions by incarnation and number.
+pub type Heard = BTreeMap<i32, BTreeSet<(Uuid, u32)>>;
+
+/// Whether of each partition so many copies were heard of that one of them has every acknowledged record, and the
+/// epoch in which it was acknowledged: too few are left for an acknowledgement.
+pub fn heard_enough(metadata: &Metadata, heard: &Heard) -> bool {
+    let mut enough = true;
+    metadata.each_placement(|topic, index, placed| {
+        let holds = |spu: &&i32| heard.get(spu).is_some_and(|holds| holds.contains(&(topic.id, index)));
+        let n_unheard = placed.replicas.len() - placed.replicas.iter().filter(holds).count();
+        enough &= n_unheard < placed.least_in_sync();
+    });
+    enough
+}
+
+/// Takes the lead from everybody where a copy was not heard of.
+pub fn without_leaders(metadata: &Metadata, heard: &Heard) -> Metadata {
+    let next = metadata.with_placements(|topic, index, placed| {
+        let unheard = placed.replicas.iter().any(|spu| !heard.contains_key(spu));
+        let lacks = |spu: &&i32| heard.get(spu).is_some_and(|holds| !holds.contains(&(topic.id, index)));
+        let blank = placed.replicas.iter().filter(lacks).copied().collect();
+        (unheard && placed.replicas.len() > 1).then(|| Placement { leader: NOBODY, blank, ..placed.clone() })
+    });
+    next.unwrap_or_else(|| metadata.clone())
+}
+
+/// Gives a partition that nobody leads to the copy that has everything, once enough of them have said how far they are;
+/// `None` if there is no such partition.
+pub fn lead_again(
+    metadata: &Metadata,
+    world: &World,
+    reports: &BTreeMap<(PartitionKey, i32), ReplicaReport>,
+) -> Option<Metadata> {
+    if metadata.placements().all(|placed| placed.leader != NOBODY) {
+        return None;
+    }
+    let said: BTreeMap<(Uuid, u32, i32), &ReplicaReport> =
+        reports.iter().map(|((key, spu), report)| ((report.topic_id, key.partition, *spu), report)).collect();
+    metadata.with_placements(|topic, index, placed| {
+        if placed.leader != NOBODY {
+            return None;
+        }
+        let end = |spu: &i32| {
+            let report = said.get(&(topic.id, index, *spu)).filter(|said| said.epoch == placed.epoch)?;
+            report.durable.filter(|_| world.online(*spu))
+        };
+        let ends: Vec<_> = placed.replicas.iter().filter_map(|spu| Some((end(spu)?, *spu))).collect();
+        let (_, leader) = ends.iter().copied().max().filter(|_| enough(placed, &ends))?;
+        let in_sync = InSync { version: placed.in_sync.version + 1, spus: [leader].into() };
+        let blank = BTreeSet::new();
+        Some(Placement { epoch: placed.epoch + 1, leader, in_sync, blank, ..placed.clone() })
+    })
+}
+
+/// Whether one of those that have spoken has everything.
+fn enough(placed: &Placement, ends: &[(DurableEnd, i32)]) -> bool {
+    let witnesses = || ends.iter().map(|(_, spu)| spu).filter(|spu| !placed.blank.contains(spu));
+    // What was committed under the last set that anybody here was told of, each of that set has; what was committed
+    // under a later one, somebody here has, if fewer are missing than that took.
+    let known = witnesses().any(|spu| placed.in_sync.spus.contains(spu));
+    let few_missing = placed.replicas.len() - witnesses().count() < placed.least_in_sync();
+    // Where all have spoken, nobody is left who could have more.
+    ends.len() == placed.replicas.len() || (known && few_missing)
+}
+
+#[cfg(test)]
+mod tests;
