@@ -15,8 +15,8 @@ static NEXT: AtomicU32 = AtomicU32::new(0);
 const TABLE: &str =
     "add table inet cut\nadd chain inet cut out { type filter hook output priority 0; policy accept; }\n";
 
-/// Removes them when its input ends, however the test ends.
-const GUARD: &str = "cat >/dev/null; for net in $NETS; do ip netns del $net; done; ip link del $BRIDGE";
+/// Removes them when its input ends, however the test ends. A network itself lives until its last socket is closed.
+const GUARD: &str = "cat >/dev/null; for net in $NETS; do ip netns del $net; done; for link in $LINKS; do ip link del $link; done";
 
 /// See the module. They end when it is dropped.
 #[derive(Debug)]
@@ -34,10 +34,11 @@ impl Nets {
         let tag = format!("fn{:x}", number % 0x1_0000);
         let bridge = format!("{tag}b");
         let names: Vec<String> = (0..servers.len()).map(|index| format!("{tag}n{index}")).collect();
+        let links = (0..servers.len()).map(|index| format!("{tag}v{index} ")).collect::<String>() + &bridge;
         let guard = Command::new("/bin/sh")
             .args(["-c", GUARD])
             .env("NETS", names.join(" "))
-            .env("BRIDGE", &bridge)
+            .env("LINKS", links)
             .stdin(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()?;
