@@ -1,9 +1,11 @@
 //! An SC and SPUs as processes of their own that meet over TCP with mutual TLS, as pods do, all on loopback. The
 //! harness is their certificate authority, their provisioner and the gateway in front of their SPUs.
 
+mod gateway;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -15,7 +17,6 @@ use hyper::{Method, StatusCode};
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, Issuer, KeyPair};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::server::Acceptor;
 use rustls::{ClientConfig, RootCertStore};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -87,6 +88,8 @@ pub struct Apart {
     gateway: tokio::task::JoinHandle<()>,
     gateway_port: u16,
     generation: u64,
+    /// More lines for the SPUs' file.
+    more: String,
 }
 
 impl Drop for Apart {
@@ -98,18 +101,34 @@ impl Drop for Apart {
 impl Apart {
     /// An SC and SPUs `main-0` and on, which a client could use.
     pub async fn start(n_spus: usize) -> anyhow::Result<Apart> {
+        Apart::start_with(n_spus, "").await
+    }
+
+    /// The same with these lines at the end of the SPUs' configuration.
+    pub async fn start_with(n_spus: usize, more: &str) -> anyhow::Result<Apart> {
         let folder = tempfile::Builder::new().prefix("fa").tempdir()?;
         let owner = Owner::new()?;
         let authority = Authority::new()?;
         write_identity(&folder.path().join("internal"), &authority, &authority.leaf(INTERNAL)?)?;
         let (routes, gateway) = (Arc::default(), TcpListener::bind("127.0.0.1:0").await?);
         let gateway_port = gateway.local_addr()?.port();
-        let gateway = tokio::spawn(split(gateway, Arc::clone(&routes)));
+        let gateway = tokio::spawn(gateway::split(gateway, Arc::clone(&routes)));
         let sc = start_sc(folder.path(), &owner, ["127.0.0.1:0"; 2]).await?;
         let own = authority.leaf(INTERNAL)?;
-        let spus = BTreeMap::new();
-        let mut apart =
-            Apart { folder, owner, authority, own, sc, spus, routes, gateway, gateway_port, generation: 0 };
+        let (spus, more, generation) = (BTreeMap::new(), more.to_string(), 0);
+        let mut apart = Apart {
+            folder,
+            owner,
+            authority,
+            own,
+            sc,
+            spus,
+            routes,
+            gateway,
+            gateway_port,
+            generation,
+            more,
+        };
         for n in 0..n_spus {
             apart.start_spu(&format!("main-{n}"), "internal").await?;
         }
@@ -127,9 +146,10 @@ impl Apart {
         let bound = self.folder.path().join(format!("{name}.json"));
         let text = format!(
             "{}[spu]\npublic = [\"tcp:127.0.0.1:0\"]\nlink = \"tcp:localhost:{}\"\npeer = \"tcp:127.0.0.1:0\"\n\
-             probe = \"tcp:127.0.0.1:0\"\naddress_file = {bound:?}\n",
+             probe = \"tcp:127.0.0.1:0\"\naddress_file = {bound:?}\n{}",
             head(self.folder.path(), &self.owner, identity),
             link.port(),
+            self.more,
         );
         std::fs::write(&file, text)?;
         let server = start(self.folder.path(), &["spu", "--name", name], &file, &bound).await?;
@@ -270,6 +290,17 @@ impl Apart {
         self.process(server)?.signal(rustix::process::Signal::CONT)
     }
 
+    /// The first log file of a partition on an SPU's disk.
+    pub fn log_file(&self, spu: &str, topic: &str, partition: u32) -> anyhow::Result<PathBuf> {
+        let (logs, end) = (self.folder.path().join("data").join(spu).join("log"), format!("-{partition}"));
+        let found = std::fs::read_dir(&logs)?.filter_map(Result::ok).map(|entry| entry.path()).find(|path| {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            name.starts_with(&format!("{topic}-")) && name.ends_with(&end)
+        });
+        let folder = found.with_context(|| format!("{spu} has no copy of {topic}-{partition}"))?;
+        Ok(folder.join(format!("{:020}.log", 0)))
+    }
+
     /// Takes a server away: its process, not its folder.
     pub fn take_away(&mut self, spu: &str) {
         self.spus.remove(spu);
@@ -352,39 +383,4 @@ async fn start(folder: &Path, role: &[&str], file: &Path, bound: &Path) -> anyho
 
 fn address(bound: &Value) -> anyhow::Result<SocketAddr> {
     bound.as_str().with_context(|| format!("{bound} is not an address"))?.parse().map_err(Into::into)
-}
-
-/// A gateway as small as can be: looks at the name that a client asks for and passes its bytes to that SPU.
-async fn split(listener: TcpListener, routes: Arc<Mutex<BTreeMap<String, SocketAddr>>>) {
-    while let Ok((mut client, _)) = listener.accept().await {
-        let routes = Arc::clone(&routes);
-        tokio::spawn(async move {
-            let (name, hello) = within("a ClientHello", START_WITHIN, asked(&mut client)).await?;
-            let route = routes.lock().unwrap_or_else(PoisonError::into_inner).get(&name).copied();
-            let mut spu = TcpStream::connect(route.context("no such SPU")?).await?;
-            client.set_nodelay(true)?;
-            spu.set_nodelay(true)?;
-            spu.write_all(&hello).await?;
-            tokio::io::copy_bidirectional(&mut client, &mut spu).await?;
-            anyhow::Ok(())
-        });
-    }
-}
-
-/// The name in a ClientHello, and its bytes.
-async fn asked(client: &mut TcpStream) -> anyhow::Result<(String, Vec<u8>)> {
-    let (mut acceptor, mut hello) = (Acceptor::default(), Vec::new());
-    loop {
-        let before = hello.len();
-        ensure!(client.read_buf(&mut hello).await? > 0, "it went before it said a name");
-        acceptor.read_tls(&mut &hello[before..])?;
-        match acceptor.accept() {
-            Ok(Some(accepted)) => {
-                let name = accepted.client_hello().server_name().context("no name")?.to_string();
-                return Ok((name, hello));
-            }
-            Ok(None) => {}
-            Err((error, _)) => return Err(error.into()),
-        }
-    }
 }

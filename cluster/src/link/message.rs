@@ -177,6 +177,9 @@ pub struct ReplicaReport {
     pub log_end: i64,
     /// Bytes on disk.
     pub size: u64,
+    /// Places in the log that are damaged and not mended yet.
+    #[serde(default)]
+    pub damaged: u64,
 }
 
 /// An operation on consumer offsets, which live with the leader of the system topic's only partition.

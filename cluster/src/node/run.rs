@@ -152,6 +152,7 @@ impl Process {
             peers: Peers::new(link.peers(), self.identity.clone()),
             usage: self.usage.clone(),
             host_reserve_bytes: self.config.host_reserve_bytes,
+            scrub: config.scrub,
             stop: self.stop.clone(),
         })
         .await?;

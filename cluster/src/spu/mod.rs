@@ -18,6 +18,7 @@ mod produce;
 mod replicas;
 mod requests;
 mod route;
+mod scrub;
 mod stream;
 mod streams;
 mod turns;
@@ -36,6 +37,7 @@ use tokio_util::task::TaskTracker;
 use tracing::error;
 
 use crate::access::PolicyWatch;
+use crate::config::ScrubConfig;
 use crate::link::{PartitionKey, SpuLink};
 use crate::peer::Peers;
 use crate::usage::Usage;
@@ -46,6 +48,7 @@ pub use requests::Requests;
 
 use consumers::Consumers;
 use copies::{Follows, Leads};
+use scrub::Scrub;
 
 /// Pause before a view that the disk did not take is tried again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -70,6 +73,8 @@ pub struct SpuOptions {
     pub usage: Arc<Usage>,
     /// Bytes that have to stay free on the disk.
     pub host_reserve_bytes: u64,
+    /// How it looks for damage.
+    pub scrub: ScrubConfig,
     /// Ends it.
     pub stop: CancellationToken,
 }
@@ -96,6 +101,8 @@ pub struct Spu {
     applying: Mutex<()>,
     /// Large batches that are opened at a time: each takes a core and up to a codec's window of memory.
     opening: Arc<Semaphore>,
+    /// What is known of damage on its disk.
+    scrub: Scrub,
 }
 
 /// The store has no `Debug` of its own.
@@ -111,12 +118,14 @@ impl Spu {
     /// Opens what the folder holds: every partition of the last assignment serves when this returns, whether
     /// or not the SC can be reached.
     pub async fn start(options: SpuOptions) -> Result<Arc<Self>, OpenError> {
-        let SpuOptions { name, folder, link, policy, peers, usage, host_reserve_bytes, stop } = options;
+        let SpuOptions { name, folder, link, policy, peers, usage, host_reserve_bytes, scrub, stop } =
+            options;
         // The limit comes with the settings; until then nothing but what is there is served.
         let store = Store::new(&log_folder(&folder), u64::MAX, host_reserve_bytes);
         let consumers = Consumers::new(link.clone());
         let kept = Arc::clone(&link.view().borrow());
         let started_with = kept.assignments.values().map(|kept| (kept.key.clone(), kept.epoch));
+        let scrub = Scrub::new(scrub, &name);
         let spu = Self {
             name,
             folder,
@@ -133,6 +142,7 @@ impl Spu {
             stop,
             applying: Mutex::default(),
             opening: Arc::new(Semaphore::new(OPENING)),
+            scrub,
         };
         spu.follow_settings();
         spu.replicas.remember_folders(spu.store.0.list().await?);
@@ -150,6 +160,7 @@ impl Spu {
         tasks.spawn(Arc::clone(&self).follow_view());
         tasks.spawn(Arc::clone(&self).keep_house());
         tasks.spawn(Arc::clone(&self).serve_consumers());
+        tasks.spawn(Arc::clone(&self).keep_scrubbing());
         tasks.close();
         tasks.wait().await;
         for replica in self.replicas.all() {

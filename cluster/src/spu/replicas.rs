@@ -77,8 +77,8 @@ impl Replica {
         }
     }
 
-    /// How it stands, for the SC.
-    pub fn report(&self) -> ReplicaReport {
+    /// How it stands, for the SC, with so many damaged places.
+    pub fn report(&self, damaged: u64) -> ReplicaReport {
         let (state, offsets, size) = match &self.log {
             Ok(log) => {
                 let state = match log.state() {
@@ -98,6 +98,7 @@ impl Replica {
             high_watermark: offsets.map_or(0, |offsets| offsets.hw),
             log_end: offsets.map_or(0, |offsets| offsets.leo),
             size,
+            damaged,
         }
     }
 

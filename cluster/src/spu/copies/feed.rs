@@ -23,6 +23,7 @@ const MARK_PAUSE: Duration = Duration::from_millis(20);
 
 /// One copy that is fed.
 struct Feed {
+    from: Arc<Spu>,
     lead: Arc<Lead>,
     spu: i32,
     number: u64,
@@ -34,7 +35,7 @@ struct Feed {
 
 impl Spu {
     /// Answers a copy that wants to follow.
-    pub(in crate::spu) fn feed(&self, follow: Follow, acks: Parcels) -> Reply {
+    pub(in crate::spu) fn feed(self: &Arc<Self>, follow: Follow, acks: Parcels) -> Reply {
         let lead = self.leads.get(&follow.placed.key);
         let lead = lead.filter(|lead| (lead.topic_id, lead.epoch) == (follow.placed.topic_id, follow.epoch));
         // A copy that was added may hear of it before its leader does, and asks again.
@@ -54,8 +55,8 @@ impl Spu {
         let counts = CountsAsFed::begin(Arc::clone(&lead), follow.spu);
         let (spu, number) = (follow.spu, counts.feed);
         let heard = AbortOnDropHandle::new(tokio::spawn(hear(counts, acks)));
-        let feed =
-            Feed { lead, spu, number, position: follow.position, told_hw: -1, ended: false, _acks: heard };
+        let (from, position) = (Arc::clone(self), follow.position);
+        let feed = Feed { from, lead, spu, number, position, told_hw: -1, ended: false, _acks: heard };
         stream::unfold(feed, |mut feed| async move {
             let parts = feed.next().await?;
             Some((stream::iter(parts), feed))
@@ -147,7 +148,8 @@ impl Feed {
 
     /// Batches of one epoch from the copy's position on.
     async fn batches(&mut self) -> Result<Bytes, Fed> {
-        let read = self.lead.log.read(self.position, READ_BYTES, Isolation::Uncommitted).await;
+        let (lead, wanted) = (&self.lead, (self.position, READ_BYTES, Isolation::Uncommitted));
+        let read = self.from.read_whole(&lead.key, &lead.log, wanted).await;
         let slice = read.map_err(|error| match error {
             ReadError::Evicted { next } => Fed::TooOld { log_start: next },
             error => {
