@@ -25,5 +25,6 @@ mod python; // the published wheel: login, produce, consume
 mod regions; // where a cluster runs, and what its clients are told
 mod replicas; // two portals on one database: whichever answers
 mod revocation; // a revoked certificate is cut off, also mid-stream
+mod rot; // bits that flip on a disk, mended from another copy
 mod sizes; // plans, pause and resume
 mod topics;

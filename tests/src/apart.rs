@@ -6,6 +6,7 @@ mod split;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -89,18 +90,23 @@ impl Drop for Apart {
 impl Apart {
     /// An SC and SPUs `main-0` and on, which a client could use.
     pub async fn start(n_spus: usize) -> anyhow::Result<Apart> {
-        Apart::start_on(None, n_spus).await
+        Apart::start_on(None, n_spus, "").await
+    }
+
+    /// The same with these lines at the end of the SPUs' configuration.
+    pub async fn start_with(n_spus: usize, more: &str) -> anyhow::Result<Apart> {
+        Apart::start_on(None, n_spus, more).await
     }
 
     /// The same, each server in a network of its own.
     pub async fn start_in_nets(n_spus: usize) -> anyhow::Result<Apart> {
         let servers = (0..n_spus).map(|n| format!("main-{n}")).chain(["sc".to_string()]);
-        Apart::start_on(Some(Nets::new(servers.collect())?), n_spus).await
+        Apart::start_on(Some(Nets::new(servers.collect())?), n_spus, "").await
     }
 
-    async fn start_on(nets: Option<Nets>, n_spus: usize) -> anyhow::Result<Apart> {
+    async fn start_on(nets: Option<Nets>, n_spus: usize, more: &str) -> anyhow::Result<Apart> {
         let folder = tempfile::Builder::new().prefix("fa").tempdir()?;
-        let ground = Ground { folder, owner: Owner::new()?, nets };
+        let ground = Ground { folder, owner: Owner::new()?, nets, more: more.to_string() };
         let authority = Authority::new()?;
         write_identity(&ground.folder.path().join("internal"), &authority, &authority.leaf(INTERNAL)?)?;
         let (routes, gateway) = (Arc::default(), TcpListener::bind("127.0.0.1:0").await?);
@@ -264,6 +270,18 @@ impl Apart {
 
     pub fn thaw(&self, server: &str) -> anyhow::Result<()> {
         self.process(server)?.signal(rustix::process::Signal::CONT)
+    }
+
+    /// The first log file of a partition on an SPU's disk.
+    pub fn log_file(&self, spu: &str, topic: &str, partition: u32) -> anyhow::Result<PathBuf> {
+        let logs = self.ground.folder.path().join("data").join(spu).join("log");
+        let end = format!("-{partition}");
+        let found = std::fs::read_dir(&logs)?.filter_map(Result::ok).map(|entry| entry.path()).find(|path| {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            name.starts_with(&format!("{topic}-")) && name.ends_with(&end)
+        });
+        let folder = found.with_context(|| format!("{spu} has no copy of {topic}-{partition}"))?;
+        Ok(folder.join(format!("{:020}.log", 0)))
     }
 
     /// Takes a server away: its process, not its folder.

@@ -2,6 +2,7 @@
 //! the settings.
 
 mod address;
+mod scrub;
 
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
@@ -12,6 +13,8 @@ use uuid::Uuid;
 use crate::connection::ListenAddress;
 use crate::internal::{Address, IdentityFiles};
 use crate::sc::Owner;
+
+pub use scrub::ScrubConfig;
 
 /// One process: an SC, an SPU, or both.
 #[derive(Debug, Clone, Deserialize)]
@@ -89,6 +92,9 @@ pub struct SpuConfig {
     pub probe: Option<String>,
     /// File to which the bound TCP addresses are written.
     pub address_file: Option<PathBuf>,
+    /// How it looks for what its disk did not keep.
+    #[serde(default)]
+    pub scrub: ScrubConfig,
 }
 
 /// What the process is asked to be.
@@ -213,6 +219,7 @@ impl SpuConfig {
         if self.public.is_empty() {
             return Err("spu.public names no listener".into());
         }
+        self.scrub.check()?;
         // The name is a label of the SPU's TLS name and of its folder.
         let label = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         if self.name.is_empty() || self.name.len() > 63 || !self.name.chars().all(label) || self.name == "sc"

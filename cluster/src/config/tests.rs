@@ -27,6 +27,10 @@ fn a_whole_file_is_read() {
     assert_eq!(config.sc_dir(), Path::new("/c/data/sc"));
     assert_eq!(config.sc.unwrap().public[2], ListenAddress::TcpBehindProxy("[::1]:9000".into()));
     assert_eq!(config.host_reserve_bytes, 1 << 30);
+    assert_eq!(config.spu.unwrap().scrub, ScrubConfig::default());
+    let often = format!("{NODE}[spu.scrub]\nperiod_seconds = 9\n");
+    let often = load(&often, Role::Node).unwrap().spu.unwrap().scrub;
+    assert_eq!((often.period_seconds, often.bytes_per_second), (9, 8 << 20));
 }
 
 #[test]
@@ -46,6 +50,9 @@ fn what_is_wrong_is_said() {
         ("[sc]", "[internal]\nname = \"internal.c1\"\n[sc]", Role::Node, "missing field `certificate_file`"),
         ("unix:/c/run/link.sock", &long, Role::Node, "longer than 107 bytes"),
         ("tcp:127.0.0.1:0", "tcp:127.0.0.1", Role::Node, "is not an address"),
+        ("[spu]", "[spu.scrub]\nperiod_seconds = 0\n[spu]", Role::Node, "spu.scrub.period_seconds is 0"),
+        ("[spu]", "[spu.scrub]\nbytes_per_second = 0\n[spu]", Role::Node, "spu.scrub.bytes_per_second"),
+        ("[spu]", "[spu.scrub]\nperiod = 9\n[spu]", Role::Node, "unknown field `period`"),
         ("tcp:127.0.0.1:0", "udp:127.0.0.1:0", Role::Node, "is not an address"),
     ] {
         let text = if from.is_empty() { NODE.to_owned() } else { NODE.replace(from, to) };

@@ -6,6 +6,7 @@ use crate::link::SpuLink;
 use crate::sc::decide::replicas;
 use crate::sc::state::State;
 use crate::sc::topic::CONSUMER_OFFSETS;
+use crate::usage::Usage;
 
 /// The answer to `GET /v1/health` of an SC.
 #[derive(Debug, Serialize, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub struct ClusterHealth {
     pub partitions: u32,
     /// Bytes of log over all SPUs.
     pub storage_bytes: u64,
+    /// Places in copies of partitions that are damaged and not mended yet: reading there may fail, all else is served.
+    pub damaged: u64,
 }
 
 /// One SPU.
@@ -52,6 +55,8 @@ pub struct OneSpuHealth {
     pub generation: u64,
     /// Partitions of which it keeps a copy.
     pub partitions: usize,
+    /// Places in their logs that are damaged and not mended yet: reading there fails, all else is served.
+    pub damaged: u64,
 }
 
 /// Of the cluster.
@@ -74,6 +79,7 @@ pub fn of_cluster(state: &State) -> ClusterHealth {
             .collect(),
         partitions: state.metadata.n_partitions(),
         storage_bytes: state.storage_bytes(),
+        damaged: state.partitions.values().map(|partition| partition.damaged()).sum(),
     }
 }
 
@@ -93,7 +99,7 @@ fn why_not_ready(state: &State) -> Option<String> {
 }
 
 /// Of one SPU.
-pub fn of_spu(link: &SpuLink) -> OneSpuHealth {
+pub fn of_spu(link: &SpuLink, usage: &Usage) -> OneSpuHealth {
     let generation = link.settings().borrow().as_ref().map_or(0, |settings| settings.generation);
     OneSpuHealth {
         ready: generation > 0,
@@ -101,5 +107,6 @@ pub fn of_spu(link: &SpuLink) -> OneSpuHealth {
         registered: link.registered().borrow().is_some(),
         generation,
         partitions: link.view().borrow().assignments.len(),
+        damaged: usage.damaged.get(),
     }
 }

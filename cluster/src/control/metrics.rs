@@ -33,6 +33,15 @@ pub fn of_process(usage: &Usage) -> String {
         ("requests_total", COUNTER, "Requests read.", usage.requests.get()),
         ("request_errors_total", COUNTER, "Requests that failed.", usage.request_errors.get()),
         ("decode_panics_total", COUNTER, "Decoder panics contained.", usage.decode_panics.get()),
+        (
+            "scrubbed_bytes_total",
+            COUNTER,
+            "Bytes of log read in search of damage.",
+            usage.scrubbed_bytes.get(),
+        ),
+        ("damage_found_total", COUNTER, "Damaged places found in logs.", usage.damage_found.get()),
+        ("damage_mended_total", COUNTER, "Damaged places mended from a copy.", usage.damage_mended.get()),
+        ("damaged_places", GAUGE, "Damaged places in logs now.", usage.damaged.get()),
     ] {
         page.family(name, kind, help);
         page.sample(name, &[], value);
@@ -60,12 +69,15 @@ pub fn of_cluster(state: &State) -> String {
 
 fn partitions(page: &mut Page, state: &State) {
     type Value = fn(&crate::sc::state::PartitionView) -> i64;
-    let families: [(&str, &str, Value); 5] = [
+    let families: [(&str, &str, Value); 6] = [
         ("partition_online", "Whether the partition serves.", |view| i64::from(view.resolution.serves())),
         ("partition_start_offset", "First offset kept.", |view| view.numbers.base_offset),
         ("partition_high_watermark", "First offset not committed.", |view| view.numbers.high_watermark),
         ("partition_end_offset", "First offset not written.", |view| view.numbers.log_end),
         ("partition_size_bytes", "Bytes of log.", |view| view.numbers.size),
+        ("partition_damaged_places", "Damaged places in all copies now.", |view| {
+            i64::try_from(view.damaged()).unwrap_or(i64::MAX)
+        }),
     ];
     for (name, help, value) in families {
         page.family(name, GAUGE, help);

@@ -26,7 +26,7 @@ pub fn routes(link: SpuLink, usage: Arc<Usage>) -> Router {
 }
 
 async fn get_health(Shared(control): Shared<Arc<Control>>) -> Response {
-    let health = health::of_spu(&control.link);
+    let health = health::of_spu(&control.link, &control.usage);
     let status = if health.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(health)).into_response()
 }

@@ -184,6 +184,9 @@ pub struct ReplicaReport {
     /// While nobody leads the partition: how far the copy is durable.
     #[serde(default)]
     pub durable: Option<DurableEnd>,
+    /// Places in the log that are damaged and not mended yet.
+    #[serde(default)]
+    pub damaged: u64,
 }
 
 /// Where the durable part of a copy ends. Of two copies that end in the same epoch the longer begins with the other; a

@@ -154,6 +154,7 @@ impl Process {
             usage: self.usage.clone(),
             host_reserve_bytes: self.config.host_reserve_bytes,
             move_bytes_per_second: config.move_bytes_per_second,
+            scrub: config.scrub,
             stop: self.stop.clone(),
         })
         .await?;

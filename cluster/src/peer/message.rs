@@ -29,6 +29,9 @@ pub enum Ask {
     },
     /// Batches from an offset on, once there are some; answered by one [`Answer::Slice`].
     Read(Read),
+    /// Committed batches as this copy has them, whoever leads, for one whose own are damaged; answered by one
+    /// [`Answer::Slice`], or refused where this copy has none or is damaged, too.
+    Copied(Copied),
     /// Where the partition begins and ends; answered by one [`Answer::Offsets`].
     Offsets {
         /// Which.
@@ -64,6 +67,17 @@ pub struct Read {
     pub committed: bool,
     /// How long to wait for some, in milliseconds.
     pub patience_ms: u64,
+}
+
+/// What one copy wants of another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Copied {
+    /// Of which partition.
+    pub placed: Placed,
+    /// From the batch that holds this offset on.
+    pub from: i64,
+    /// Bytes of batches, at least one batch.
+    pub max_bytes: usize,
 }
 
 /// From a follower, behind its [`Follow`].

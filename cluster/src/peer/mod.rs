@@ -10,7 +10,7 @@ mod parcel;
 mod serve;
 
 pub use client::{PeerError, Peers, Replies};
-pub use message::{Ack, Answer, Ask, Fed, Follow, Placed, Read, Refused};
+pub use message::{Ack, Answer, Ask, Copied, Fed, Follow, Placed, Read, Refused};
 pub use parcel::{Parcel, ParcelError, Parcels, encode, parts};
 pub use serve::{Answers, Reply, only, serve};
 

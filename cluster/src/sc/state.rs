@@ -78,6 +78,8 @@ pub struct Numbers {
     pub log_end: i64,
     /// Bytes on disk.
     pub size: i64,
+    /// Places in the log that are damaged and not mended yet.
+    pub damaged: u64,
 }
 
 /// Whether a partition serves.
@@ -246,6 +248,13 @@ impl State {
     }
 }
 
+impl PartitionView {
+    /// Places that are damaged and not mended yet, in all copies.
+    pub fn damaged(&self) -> u64 {
+        self.numbers.damaged + self.followers.iter().map(|(_, numbers)| numbers.damaged).sum::<u64>()
+    }
+}
+
 /// A map that did not change stays the same allocation, by which watchers see at once that it did not.
 fn replace<K: Ord, V>(known: &mut Arc<BTreeMap<K, Arc<V>>>, new: BTreeMap<K, Arc<V>>) {
     let same = known.len() == new.len()
@@ -276,7 +285,7 @@ impl Resolution {
 
 impl Numbers {
     /// Before the first report. The size is 0 because the published CLI takes a negative one for a failure.
-    pub const UNKNOWN: Self = Self { base_offset: 0, high_watermark: -1, log_end: -1, size: 0 };
+    pub const UNKNOWN: Self = Self { base_offset: 0, high_watermark: -1, log_end: -1, size: 0, damaged: 0 };
 }
 
 impl From<&ReplicaReport> for Numbers {
@@ -286,6 +295,7 @@ impl From<&ReplicaReport> for Numbers {
             high_watermark: report.high_watermark,
             log_end: report.log_end,
             size: i64::try_from(report.size).unwrap_or(i64::MAX),
+            damaged: report.damaged,
         }
     }
 }

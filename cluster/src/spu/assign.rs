@@ -47,7 +47,7 @@ impl Spu {
         }
         let n_left = self.remove_retired(&view, &gone).await;
         for replica in self.replicas.all() {
-            self.link.report(replica.report());
+            self.report(&replica);
         }
         kept?;
         if n_left > 0 {

@@ -12,10 +12,10 @@ use tokio::time::{Instant, timeout};
 use super::compressed::Allowance;
 use super::produce::{Outcome, Stored};
 use super::route::{HELD, Route};
-use super::stream::unreadable;
+use super::stream::{MAX_SLICE, unreadable};
 use super::{Replica, Spu, changed};
 use crate::link::PartitionKey;
-use crate::peer::{Answer, Answers, Ask, Parcel, Parcels, PeerError, Read, Refused, Reply, only};
+use crate::peer::{Answer, Answers, Ask, Copied, Parcel, Parcels, PeerError, Read, Refused, Reply, only};
 use crate::wire::schema::{error_bytes, error_of};
 use crate::wire::{Acks, ErrorCode, ProduceEntry};
 
@@ -103,7 +103,25 @@ impl Spu {
         }
     }
 
-    async fn read_for(&self, ask: Read) -> (Answer, Bytes) {
+    /// What this copy has, for another one that is damaged.
+    async fn read_copy(&self, ask: Copied) -> (Answer, Bytes) {
+        let found = self.replicas.get(&ask.placed.key.topic, ask.placed.key.partition);
+        let found = found.filter(|found| found.assignment.topic_id == ask.placed.topic_id);
+        let none = || (Answer::Refused(Refused::NotLeader), Bytes::new());
+        let Some(Ok(log)) = found.as_ref().map(|found| found.log.as_ref()) else { return none() };
+        // Committed records are the same everywhere; of others nobody can say so.
+        match log.read(ask.from, ask.max_bytes.min(MAX_SLICE), Isolation::Committed).await {
+            Ok(slice) if slice.bytes.is_empty() => none(),
+            Ok(slice) => {
+                let (next_offset, offsets) = (slice.next_offset, slice.offsets);
+                let (log_start, hw) = (offsets.log_start, offsets.hw);
+                (Answer::Slice { next_offset, log_start, hw }, slice.bytes)
+            }
+            Err(error) => (refused(&unreadable(error, ask.from, &log.state())), Bytes::new()),
+        }
+    }
+
+    async fn read_for(self: &Arc<Self>, ask: Read) -> (Answer, Bytes) {
         let Ok(Route::Here(_, log)) = self.route(&ask.key, ErrorCode::None) else {
             return (Answer::Refused(Refused::NotLeader), Bytes::new());
         };
@@ -128,7 +146,7 @@ impl Spu {
             _ = timeout(Duration::from_millis(ask.patience_ms), some) => {}
             () = gone => return (Answer::Refused(Refused::NotLeader), Bytes::new()),
         }
-        match log.read(ask.from, ask.max_bytes, isolation).await {
+        match self.read_whole(&ask.key, &log, (ask.from, ask.max_bytes, isolation)).await {
             Ok(slice) => {
                 let (next_offset, offsets) = (slice.next_offset, slice.offsets);
                 let (log_start, hw) = (offsets.log_start, offsets.hw);
@@ -154,6 +172,7 @@ impl Answers for Spu {
                     (self.produced(key, patience, ask.payload).await, Bytes::new())
                 }
                 Ask::Read(read) => self.read_for(read).await,
+                Ask::Copied(copied) => self.read_copy(copied).await,
                 Ask::Offsets { key } => {
                     let answer = match self.route(&key, ErrorCode::None) {
                         Ok(Route::Here(replica, log)) => {

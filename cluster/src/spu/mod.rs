@@ -18,6 +18,7 @@ mod produce;
 mod replicas;
 mod requests;
 mod route;
+mod scrub;
 mod stream;
 mod streams;
 mod turns;
@@ -37,6 +38,7 @@ use tokio_util::task::TaskTracker;
 use tracing::error;
 
 use crate::access::PolicyWatch;
+use crate::config::ScrubConfig;
 use crate::link::{PartitionKey, SpuLink};
 use crate::peer::Peers;
 use crate::usage::Usage;
@@ -47,6 +49,7 @@ pub use requests::Requests;
 
 use consumers::Consumers;
 use copies::{Follows, Leads, Pace};
+use scrub::Scrub;
 
 /// Pause before a view that the disk did not take is tried again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -73,6 +76,8 @@ pub struct SpuOptions {
     pub host_reserve_bytes: u64,
     /// How fast copies that move are fed.
     pub move_bytes_per_second: NonZeroU64,
+    /// How it looks for damage.
+    pub scrub: ScrubConfig,
     /// Ends it.
     pub stop: CancellationToken,
 }
@@ -89,7 +94,7 @@ pub struct Spu {
     follows: Follows,
     peers: Peers,
     /// Of all copies that move from here.
-    moves: Arc<Pace>,
+    moves: Pace,
     /// Epochs of the assignments kept on disk at the start: what this SPU led in them it leads no more.
     started_with: BTreeMap<PartitionKey, u32>,
     consumers: Consumers,
@@ -101,6 +106,8 @@ pub struct Spu {
     applying: Mutex<()>,
     /// Large batches that are opened at a time: each takes a core and up to a codec's window of memory.
     opening: Arc<Semaphore>,
+    /// What is known of damage on its disk.
+    scrub: Scrub,
 }
 
 /// The store has no `Debug` of its own.
@@ -116,12 +123,13 @@ impl Spu {
     /// Opens what the folder holds: every partition of the last assignment serves when this returns, whether
     /// or not the SC can be reached.
     pub async fn start(options: SpuOptions) -> Result<Arc<Self>, OpenError> {
-        let SpuOptions { name, folder, link, policy, peers, usage, .. } = options;
+        let SpuOptions { name, folder, link, policy, peers, usage, scrub, .. } = options;
         // The limit comes with the settings; until then nothing but what is there is served.
         let store = Store::new(&log_folder(&folder), u64::MAX, options.host_reserve_bytes);
         let consumers = Consumers::new(link.clone());
         let kept = Arc::clone(&link.view().borrow());
         let started_with = kept.assignments.values().map(|kept| (kept.key.clone(), kept.epoch));
+        let scrub = Scrub::new(scrub, &name);
         let spu = Self {
             name,
             folder,
@@ -130,7 +138,7 @@ impl Spu {
             leads: Leads::default(),
             follows: Follows::default(),
             peers,
-            moves: Arc::new(Pace::new(options.move_bytes_per_second)),
+            moves: Pace::new(options.move_bytes_per_second),
             started_with: started_with.collect(),
             consumers,
             link,
@@ -139,6 +147,7 @@ impl Spu {
             stop: options.stop,
             applying: Mutex::default(),
             opening: Arc::new(Semaphore::new(OPENING)),
+            scrub,
         };
         spu.follow_settings();
         spu.replicas.remember_folders(spu.store.0.list().await?);
@@ -156,6 +165,7 @@ impl Spu {
         tasks.spawn(Arc::clone(&self).follow_view());
         tasks.spawn(Arc::clone(&self).keep_house());
         tasks.spawn(Arc::clone(&self).serve_consumers());
+        tasks.spawn(Arc::clone(&self).keep_scrubbing());
         tasks.close();
         tasks.wait().await;
         for replica in self.replicas.all() {

@@ -245,7 +245,7 @@ impl Spu {
             .map_err(|error| refused_append(error, &replica.assignment.key))?;
         self.usage.records_in.add(u64::try_from(n_records).unwrap_or(0));
         self.usage.record_bytes_in.add(n_bytes as u64);
-        self.link.report(replica.report());
+        self.report(&replica);
         // The copies that there are by now count: one that was added meanwhile may be asked to lead, or leads already.
         let key = &replica.assignment.key;
         let same = |now: &Arc<Replica>| now.leads && now.is_led_as(&replica.assignment);

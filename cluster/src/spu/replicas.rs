@@ -78,8 +78,8 @@ impl Replica {
         }
     }
 
-    /// How it stands, for the SC.
-    pub fn report(&self) -> ReplicaReport {
+    /// How it stands, for the SC, with so many damaged places.
+    pub fn report(&self, damaged: u64) -> ReplicaReport {
         let (state, offsets, size) = match &self.log {
             Ok(log) => {
                 let state = match log.state() {
@@ -100,6 +100,7 @@ impl Replica {
             log_end: offsets.map_or(0, |offsets| offsets.leo),
             size,
             durable: self.durable(),
+            damaged,
         }
     }
 

@@ -18,7 +18,7 @@ use crate::wire::{ErrorCode, Header, SliceHead, StreamFetch, StreamIsolation, st
 
 /// A slice is at most this large whatever the client asks for, a larger first batch excepted: it lies in
 /// memory until the client has taken it.
-const MAX_SLICE: usize = 4 << 20;
+pub(super) const MAX_SLICE: usize = 4 << 20;
 
 /// How long the SPU that leads waits for records before it says that there are none yet, in milliseconds.
 const READ_PATIENCE_MS: u64 = 10_000;
@@ -156,7 +156,8 @@ impl Stream {
             () = over.cancelled() => return Err(Over::Moved),
         }
         let room = self.session.outbox.room(max_bytes).await.map_err(|closed| Over::Close(closed.into()))?;
-        let slice = log.read(position, max_bytes, self.isolation()).await;
+        let key = PartitionKey { topic: self.request.topic.clone(), partition: self.request.partition };
+        let slice = self.spu.read_whole(&key, log, (position, max_bytes, self.isolation())).await;
         let slice = slice.map_err(|error| match error {
             ReadError::Closed if log.state() == State::Closed => Over::Moved,
             error => Over::Error(unreadable(error, position, &log.state())),
@@ -251,7 +252,9 @@ pub(super) fn unreadable(error: ReadError, position: i64, state: &State) -> Erro
         }
         ReadError::Closed if *state == State::Deleted => ErrorCode::TopicDeleted,
         ReadError::Closed => ErrorCode::NotLeaderForPartition,
-        ReadError::Corrupt(_) | ReadError::Io { .. } => {
+        // Told already, once for each place.
+        ReadError::Corrupt(_) => ErrorCode::StorageError,
+        ReadError::Io { .. } => {
             tracing::error!(%error, "a partition cannot be read");
             ErrorCode::StorageError
         }

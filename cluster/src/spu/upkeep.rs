@@ -43,7 +43,7 @@ impl Spu {
                 }
                 Err(_) => failed = true,
             }
-            self.link.report(replica.report());
+            self.report(&replica);
         }
         if failed {
             self.reopen_failed().await;

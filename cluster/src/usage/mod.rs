@@ -17,6 +17,11 @@ impl Counter {
         self.0.fetch_sub(n, Ordering::Relaxed);
     }
 
+    /// Makes it `n`; for numbers that one task counts by itself.
+    pub fn set(&self, n: u64) {
+        self.0.store(n, Ordering::Relaxed);
+    }
+
     /// The number now.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
@@ -52,4 +57,12 @@ pub struct Usage {
     pub decode_panics: Counter,
     /// Consumer streams open now.
     pub streams: Counter,
+    /// Bytes of log read through in search of damage.
+    pub scrubbed_bytes: Counter,
+    /// Damaged places found in logs.
+    pub damage_found: Counter,
+    /// Damaged places mended from another copy.
+    pub damage_mended: Counter,
+    /// Damaged places there are now.
+    pub damaged: Counter,
 }

@@ -40,3 +40,6 @@ pub use stream_fetch::{
     update_offsets_response,
 };
 pub use versions::{PLATFORM_VERSION, Server, api_versions};
+
+#[cfg(test)]
+mod mutations;

@@ -108,6 +108,23 @@ pub enum ReadError {
     Closed,
 }
 
+/// Why damage was not mended. The file is as it was.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RepairError {
+    /// Retention took the segment, or the partition is closed: there is nothing to mend here any more.
+    #[error("the damaged segment is not a part of the log any more")]
+    Gone,
+    /// What was brought is not what was there. Another copy may have it.
+    #[error("another copy's batches do not fit: {0}")]
+    OtherBatches(String),
+    /// The disk has no room or fails; worth another try later.
+    #[error("a segment cannot be written anew: {reason}")]
+    NotNow {
+        /// What failed, for a person.
+        reason: Arc<str>,
+    },
+}
+
 /// Why a partition or a document could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {

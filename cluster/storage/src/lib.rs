@@ -37,8 +37,8 @@ mod store;
 mod tests;
 
 pub use config::{Commit, Config, Durability};
-pub use error::{AppendError, Corruption, Full, OpenError, ReadError, TruncateError};
-pub use log::{Isolation, Offsets, Slice, State};
-pub use partition::{Appended, Maintained, Partition, Ticket};
+pub use error::{AppendError, Corruption, Full, OpenError, ReadError, RepairError, TruncateError};
+pub use log::{Damage, Isolation, Offsets, Scrubbed, Slice, State};
+pub use partition::{Appended, Maintained, Partition, Repair, Ticket};
 pub use quota::Quota;
 pub use store::{PartitionName, Store};

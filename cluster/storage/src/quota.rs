@@ -83,7 +83,8 @@ impl Quota {
         self.used.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    fn check_reserve(&self, bytes: u64) -> Result<(), Full> {
+    /// Whether the host has room for so many bytes more, whoever they belong to.
+    pub(crate) fn check_reserve(&self, bytes: u64) -> Result<(), Full> {
         let reserve = self.reserve.load(Ordering::Relaxed);
         if reserve == 0 {
             return Ok(());

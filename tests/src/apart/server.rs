@@ -32,6 +32,8 @@ pub(super) struct Ground {
     pub(super) owner: Owner,
     /// Networks of their own for the servers; without them all are on loopback.
     pub(super) nets: Option<Nets>,
+    /// More lines for the SPUs' file.
+    pub(super) more: String,
 }
 
 impl Ground {
@@ -62,8 +64,9 @@ impl Ground {
         let ip = self.ip(name)?;
         let text = format!(
             "{}[spu]\npublic = [\"tcp:{ip}:0\"]\nlink = \"tcp:{link}\"\npeer = \"tcp:{ip}:0\"\n\
-             probe = \"tcp:127.0.0.1:0\"\naddress_file = {bound:?}\n",
+             probe = \"tcp:127.0.0.1:0\"\naddress_file = {bound:?}\n{}",
             self.head(identity),
+            self.more,
         );
         std::fs::write(&file, text)?;
         self.start(name, &["spu", "--name", name], &file, &bound).await

@@ -15,9 +15,9 @@ use tracing::{info, warn};
 use super::record;
 use super::table::{Entry, Key, Table};
 use crate::link::{OffsetsAnswer, OffsetsCall, OffsetsRequest, PartitionKey, View};
-use crate::spu::Replica;
 use crate::spu::copies::Lead;
 use crate::spu::produce::committed_by_all;
+use crate::spu::{Replica, Spu};
 use crate::usage::Usage;
 use crate::wire::{record_batch, records_of};
 
@@ -50,15 +50,17 @@ impl Journal {
 
     /// Reads the whole partition.
     pub(super) async fn open(
+        spu: &Arc<Spu>,
         replica: Arc<Replica>,
         log: Partition,
         lead: Option<Arc<Lead>>,
-        usage: Arc<Usage>,
     ) -> Result<Self, String> {
+        let usage = Arc::clone(&spu.usage);
         let mut journal = Self { replica, log, lead, table: Table::default(), usage };
         let mut position = journal.log.offsets().log_start;
         while position < journal.log.offsets().leo {
-            let slice = journal.log.read(position, READ_BYTES, Isolation::Uncommitted).await;
+            let wanted = (position, READ_BYTES, Isolation::Uncommitted);
+            let slice = spu.read_whole(&journal.replica.assignment.key, &journal.log, wanted).await;
             let slice = slice.map_err(|error| format!("the consumer offsets cannot be read: {error}"))?;
             if slice.bytes.is_empty() {
                 break;

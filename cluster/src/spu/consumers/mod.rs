@@ -113,7 +113,7 @@ impl Spu {
         }
     }
 
-    async fn answer_calls(&self, journal: &mut Option<Journal>, calls: Vec<OffsetsCall>) {
+    async fn answer_calls(self: &Arc<Self>, journal: &mut Option<Journal>, calls: Vec<OffsetsCall>) {
         let view = Arc::clone(&self.link.view().borrow());
         match self.opened_journal(journal.take()).await {
             Ok(mut opened) => {
@@ -131,7 +131,7 @@ impl Spu {
     }
 
     /// The journal of the partition as it is assigned now.
-    async fn opened_journal(&self, current: Option<Journal>) -> Result<Journal, String> {
+    async fn opened_journal(self: &Arc<Self>, current: Option<Journal>) -> Result<Journal, String> {
         let found = self.replicas.leader(CONSUMER_OFFSETS, 0, ErrorCode::PartitionNotLeader);
         let (replica, log) = found.map_err(|_| "this SPU does not lead the consumer offsets now")?;
         if let Some(journal) = current.filter(|journal| journal.is_of(&replica)) {
@@ -146,6 +146,6 @@ impl Spu {
         {
             return Err("it is not known yet which consumer offsets are committed".into());
         }
-        Journal::open(replica, log, lead, Arc::clone(&self.usage)).await
+        Journal::open(self, replica, log, lead).await
     }
 }

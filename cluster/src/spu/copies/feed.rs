@@ -12,7 +12,6 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::answer::{Facts, objection};
 use super::lead::Lead;
-use super::pace::Pace;
 use crate::peer::{Ack, Fed, Follow, Parcels, Reply, only, parts};
 use crate::spu::{Spu, changed};
 
@@ -24,13 +23,13 @@ const MARK_PAUSE: Duration = Duration::from_millis(20);
 
 /// One copy that is fed.
 struct Feed {
+    from: Arc<Spu>,
     lead: Arc<Lead>,
     spu: i32,
     number: u64,
     position: i64,
     /// Before it the copy takes its turn with others that move.
     held_back_to: i64,
-    pace: Arc<Pace>,
     told_hw: i64,
     ended: bool,
     _acks: AbortOnDropHandle<()>,
@@ -38,7 +37,7 @@ struct Feed {
 
 impl Spu {
     /// Answers a copy that wants to follow.
-    pub(in crate::spu) fn feed(&self, follow: Follow, acks: Parcels) -> Reply {
+    pub(in crate::spu) fn feed(self: &Arc<Self>, follow: Follow, acks: Parcels) -> Reply {
         let lead = self.leads.get(&follow.placed.key);
         let lead = lead.filter(|lead| (lead.topic_id, lead.epoch) == (follow.placed.topic_id, follow.epoch));
         // A copy that was added may hear of it before its leader does, and asks again.
@@ -61,7 +60,7 @@ impl Spu {
         let feed = Feed {
             // What comes in meanwhile is not held back, or a busy partition would never have moved.
             held_back_to: if lead.adds(spu) { offsets.leo } else { 0 },
-            pace: Arc::clone(&self.moves),
+            from: Arc::clone(self),
             lead,
             spu,
             number,
@@ -161,7 +160,8 @@ impl Feed {
 
     /// Batches of one epoch from the copy's position on.
     async fn batches(&mut self) -> Result<Bytes, Fed> {
-        let read = self.lead.log.read(self.position, READ_BYTES, Isolation::Uncommitted).await;
+        let (lead, wanted) = (&self.lead, (self.position, READ_BYTES, Isolation::Uncommitted));
+        let read = self.from.read_whole(&lead.key, &lead.log, wanted).await;
         let slice = read.map_err(|error| match error {
             ReadError::Evicted { next } => Fed::TooOld { log_start: next },
             error => {
@@ -171,7 +171,7 @@ impl Feed {
         })?;
         let (bytes, next) = of_one_epoch(slice.bytes);
         if self.position < self.held_back_to {
-            self.pace.take_turn(bytes.len()).await;
+            self.from.moves.take_turn(bytes.len()).await;
         }
         self.position = next.unwrap_or(self.position);
         Ok(bytes)

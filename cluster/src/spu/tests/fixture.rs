@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::access::Policy;
+use crate::config::ScrubConfig;
 use crate::connection::tests::fixture::{Client, Cluster, DEADLINE, DOMAIN, Running};
 use crate::internal::Dialler;
 use crate::link::message::{FromSc, FromSpu, ViewChange};
@@ -52,6 +53,7 @@ impl Unit {
             usage: Arc::clone(&usage),
             host_reserve_bytes: 0,
             move_bytes_per_second: NonZeroU64::MAX,
+            scrub: ScrubConfig::default(),
             stop: stop.clone(),
         });
         let spu = spu.await.unwrap();
@@ -143,6 +145,11 @@ impl Controller {
             serde_json::from_slice(&bytes).unwrap()
         };
         timeout(DEADLINE, read).await.unwrap()
+    }
+
+    /// Says where the other SPUs are.
+    pub(super) async fn tell_peers(&mut self, peers: &[(i32, String)]) {
+        self.send(&FromSc::Peers(peers.iter().cloned().collect())).await;
     }
 
     /// Sends a whole view and waits until it is in force.

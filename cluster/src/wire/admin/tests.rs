@@ -143,7 +143,7 @@ fn a_full_partition_is_shown_to_older_clients_as_one_that_can_be_read() {
         replicas: vec![5001],
         options: TopicOptions::default(),
         resolution: Resolution::OutOfStorage,
-        numbers: Numbers { base_offset: 3, high_watermark: 5, log_end: 7, size: 11 },
+        numbers: Numbers { base_offset: 3, high_watermark: 5, log_end: 7, size: 11, damaged: 0 },
         n_in_sync: 1,
         followers: Vec::new(),
     };

@@ -47,6 +47,8 @@ pub trait File: Send + Sync + 'static {
     fn truncate(&self, len: u64) -> io::Result<()>;
     /// The length now.
     fn length(&self) -> io::Result<u64>;
+    /// A hint: lets go of what memory holds of these synced bytes, so that the next read asks the disk itself.
+    fn forget_cached(&self, position: u64, bytes: u64);
 }
 
 /// Reads exactly this much; an early end of the file is an `UnexpectedEof`.

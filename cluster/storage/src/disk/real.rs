@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{self, IoSlice};
+use std::num::NonZeroU64;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
@@ -11,6 +12,9 @@ use super::{Disk, File};
 
 /// Most parts that one `pwritev` takes (Linux `UIO_MAXIOV`).
 const PARTS_AT_ONCE: usize = 1024;
+
+/// What memory holds of a file it holds in pages of this size, or of a multiple.
+const PAGE: u64 = 4096;
 
 /// The file system of this machine.
 #[derive(Debug, Clone, Copy, Default)]
@@ -98,6 +102,14 @@ impl File for RealFile {
 
     fn length(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
+    }
+
+    fn forget_cached(&self, position: u64, bytes: u64) {
+        // Only whole pages are let go.
+        let from = position - position % PAGE;
+        let bytes = (position.saturating_add(bytes) - from).next_multiple_of(PAGE);
+        // A hint that is not taken costs nothing but that memory is looked at.
+        rustix::fs::fadvise(&self.0, from, NonZeroU64::new(bytes), rustix::fs::Advice::DontNeed).ok();
     }
 }
 

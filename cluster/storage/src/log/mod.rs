@@ -4,7 +4,9 @@
 
 mod read;
 mod recover;
+mod repair;
 mod retention;
+mod scrub;
 mod tail;
 mod truncate;
 mod view;
@@ -14,6 +16,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+pub(crate) use repair::Rewriting;
+pub(crate) use scrub::Seen;
+pub use scrub::{Damage, Scrubbed};
 pub(crate) use view::View;
 pub(crate) use write::{Log, Origin};
 

@@ -61,7 +61,7 @@ impl View {
     }
 
     /// The segment that holds an offset. None if retention took it since the caller looked.
-    fn segment_of(&self, offset: i64) -> Option<Arc<Segment>> {
+    pub(super) fn segment_of(&self, offset: i64) -> Option<Arc<Segment>> {
         self.read_segments(|segments| {
             let after = segments.partition_point(|segment| segment.base() <= offset);
             segments.get(after.checked_sub(1)?).cloned()
@@ -75,10 +75,16 @@ impl View {
         if let Some(open) = self.opened().as_ref().filter(|open| open.identity == segment.identity()) {
             return Ok(Arc::clone(open));
         }
+        let replaced = segment.replaced();
         let log = self.disk.open(segment.log_path())?;
         let index = Index::open(&*self.disk, &segment.index_path(), segment.base());
         let open = Arc::new(OpenSegment { identity: segment.identity(), log, index });
-        *self.opened() = Some(Arc::clone(&open));
+        let mut opened = self.opened();
+        // A file that was replaced meanwhile is not kept for others.
+        if segment.replaced() == replaced {
+            *opened = Some(Arc::clone(&open));
+        }
+        drop(opened);
         Ok(open)
     }
 }
@@ -91,9 +97,7 @@ fn explain(segment: &segment::Segment, failure: ReadFailure) -> ReadError {
     match failure {
         ReadFailure::Io(error) => ReadError::Io { reason: error.to_string().into() },
         ReadFailure::Damaged { position, reason } => {
-            let damage = Corruption { file: segment.log_path().to_owned(), position, reason };
-            tracing::error!(%damage, "stored data is damaged");
-            ReadError::Corrupt(damage)
+            ReadError::Corrupt(Corruption { file: segment.log_path().to_owned(), position, reason })
         }
     }
 }

@@ -23,7 +23,9 @@ impl Log {
             return Err(TruncateError::Committed { hw: offsets.hw });
         }
         let before = self.view.size();
+        self.view.count_cut();
         let cut = self.cut_back(to);
+        self.view.count_cut();
         self.store.quota.give_back(before.saturating_sub(self.view.size()));
         match cut {
             Ok(end) => Ok(end),

@@ -28,6 +28,8 @@ pub(crate) struct View {
     hw: watch::Sender<i64>,
     /// Whether this copy is the only one.
     alone: AtomicBool,
+    /// Odd while the log's end is cut off: what a reader without a lock finds then is no damage.
+    cuts: AtomicU64,
     state: watch::Sender<State>,
 }
 
@@ -52,6 +54,7 @@ impl View {
             durable: watch::Sender::new(leo),
             hw: watch::Sender::new(committed),
             alone: AtomicBool::new(config.commit == Commit::Alone),
+            cuts: AtomicU64::new(0),
             state: watch::Sender::new(State::Open),
         }
     }
@@ -244,6 +247,24 @@ impl View {
         let mut segments = self.segments.write().unwrap_or_else(PoisonError::into_inner);
         segments.pop_back();
         segments.push_back(segment);
+    }
+
+    /// Counts that a cut begins, and that it ended.
+    pub(super) fn count_cut(&self) {
+        self.cuts.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Another number than before if the log's end was cut off meanwhile; none while it is.
+    pub(super) fn cuts(&self) -> Option<u64> {
+        Some(self.cuts.load(Ordering::Acquire)).filter(|cuts| cuts % 2 == 0)
+    }
+
+    /// Whether this segment is a part of the log, and whether it is closed.
+    pub(super) fn holds(&self, segment: &Arc<Segment>) -> (bool, bool) {
+        self.read_segments(|segments| {
+            let there = segments.iter().any(|each| Arc::ptr_eq(each, segment));
+            (there, there && segments.back().is_none_or(|newest| !Arc::ptr_eq(newest, segment)))
+        })
     }
 
     pub(super) fn tail(&self) -> MutexGuard<'_, Tail> {

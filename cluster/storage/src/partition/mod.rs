@@ -6,6 +6,7 @@
 //! callers as came during the one before, and a lone caller waits for just his own.
 
 mod queue;
+mod repair;
 mod writer;
 
 use std::future::Future;
@@ -24,6 +25,8 @@ use crate::error::{AppendError, OpenError, ReadError, TruncateError};
 use crate::log::{Isolation, Log, Offsets, Origin, Slice, State, View};
 use crate::store::{Store, lost};
 use queue::{Queue, Work};
+
+pub use repair::Repair;
 
 /// Where an append ended up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +69,7 @@ pub struct Partition {
 }
 
 struct Inner {
+    store: Store,
     view: Arc<View>,
     queue: Queue,
     /// The writer's; none once closed.
@@ -82,11 +86,12 @@ impl std::fmt::Debug for Partition {
 impl Partition {
     pub(crate) async fn open(store: Store, folder: PathBuf, config: Config) -> Result<Self, OpenError> {
         let queue = Queue::new(config.queue_bytes);
-        let log = task::spawn_blocking(move || Log::open(store, folder, config))
+        let opened = store.clone();
+        let log = task::spawn_blocking(move || Log::open(opened, folder, config))
             .await
             .unwrap_or_else(|panic| Err(lost(panic)))?;
         let view = log.view();
-        let inner = Inner { view, queue, log: Mutex::new(Some(log)), runtime: Handle::current() };
+        let inner = Inner { store, view, queue, log: Mutex::new(Some(log)), runtime: Handle::current() };
         Ok(Self { inner: Arc::new(inner) })
     }
 

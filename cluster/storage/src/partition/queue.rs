@@ -8,8 +8,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use super::{Appended, Maintained};
 use crate::batch::Batch;
 use crate::config::Config;
-use crate::error::{AppendError, OpenError, TruncateError};
-use crate::log::Origin;
+use crate::error::{AppendError, OpenError, RepairError, TruncateError};
+use crate::log::{Origin, Rewriting};
 
 /// Bytes that one permit stands for.
 const PERMIT_BYTES: usize = 256;
@@ -20,6 +20,8 @@ pub(super) enum Work {
     Truncate(i64, oneshot::Sender<Result<i64, TruncateError>>),
     Maintain(oneshot::Sender<Result<Maintained, AppendError>>),
     LetGo(i64),
+    CloseSegment(i64, oneshot::Sender<Result<(), AppendError>>),
+    Replace(Box<Rewriting>, oneshot::Sender<Result<(), RepairError>>),
     Configure(Config),
     Close(oneshot::Sender<()>),
     Delete(oneshot::Sender<Result<(), OpenError>>),

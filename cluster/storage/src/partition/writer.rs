@@ -36,6 +36,12 @@ fn perform(inner: &Inner, log: &mut Option<Log>, work: VecDeque<Work>) {
             (Work::Maintain(answer), Some(log)) => {
                 answer.send(log.maintain()).ok();
             }
+            (Work::CloseSegment(base, answer), Some(log)) => {
+                answer.send(log.close_segment(base)).ok();
+            }
+            (Work::Replace(rewriting, answer), Some(log)) => {
+                answer.send(log.replace(&rewriting)).ok();
+            }
             (Work::LetGo(before), Some(log)) => log.let_go(before),
             (Work::Configure(config), Some(log)) => log.configure(config),
             (Work::Close(answer), _) => {

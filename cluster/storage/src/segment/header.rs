@@ -88,7 +88,14 @@ pub(crate) fn open(disk: &dyn Disk, folder: &Path, base: i64) -> Result<LogFile,
     Ok(LogFile { file, identity, len })
 }
 
-fn encode(identity: Identity) -> [u8; HEADER_BYTES] {
+/// Whether the file begins with the header that it was made with.
+pub(super) fn is_whole(file: &dyn File, identity: Identity) -> io::Result<bool> {
+    let mut bytes = [0; HEADER_BYTES];
+    read_exact_at(file, &mut bytes, 0)?;
+    Ok(bytes == encode(identity))
+}
+
+pub(crate) fn encode(identity: Identity) -> [u8; HEADER_BYTES] {
     let mut bytes = [0; HEADER_BYTES];
     bytes[..8].copy_from_slice(MAGIC);
     bytes[8..12].copy_from_slice(&VERSION.to_be_bytes());

@@ -150,6 +150,12 @@ impl Index {
         best
     }
 
+    /// The entries of batches behind `position`, in order; damaged ones are left out.
+    pub(crate) fn behind(&self, position: u64) -> impl Iterator<Item = Entry> {
+        let entries = (0..self.count().unwrap_or(0)).filter_map(|number| self.entry(number));
+        entries.filter(move |entry| entry.position > position)
+    }
+
     fn count(&self) -> io::Result<u64> {
         Ok(self.file.length()?.saturating_sub(ENTRIES_AT) / ENTRY_BYTES as u64)
     }

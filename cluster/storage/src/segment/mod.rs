@@ -17,14 +17,16 @@
 
 mod header;
 pub(crate) mod index;
+mod look;
 mod reader;
 mod scan;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 
-pub(crate) use header::{CreateError, HEADER_BYTES, Identity, create, open};
+pub(crate) use header::{CreateError, HEADER_BYTES, Identity, create, encode, open};
+pub(crate) use look::{Place, Rot};
 pub(crate) use reader::{OpenSegment, ReadFailure};
 pub(crate) use scan::{Scanned, scan};
 
@@ -38,6 +40,8 @@ pub(crate) struct Segment {
     /// Bytes of the log file that hold whole batches.
     len: AtomicU64,
     last_append_ms: AtomicI64,
+    /// How often its file was replaced by a whole one.
+    replaced: AtomicU32,
     /// The files, while the writer has them open anyway.
     active: std::sync::Mutex<Option<Arc<OpenSegment>>>,
 }
@@ -50,6 +54,7 @@ impl Segment {
             next_offset: AtomicI64::new(identity.base),
             len: AtomicU64::new(HEADER_BYTES as u64),
             last_append_ms: AtomicI64::new(identity.created_ms),
+            replaced: AtomicU32::new(0),
             active: std::sync::Mutex::new(None),
         }
     }
@@ -84,6 +89,16 @@ impl Segment {
 
     pub(crate) fn last_append_ms(&self) -> i64 {
         self.last_append_ms.load(Ordering::Relaxed)
+    }
+
+    /// How often its file was replaced.
+    pub(crate) fn replaced(&self) -> u32 {
+        self.replaced.load(Ordering::Acquire)
+    }
+
+    /// Another file has its name now: who opened the former one keeps it to himself.
+    pub(crate) fn count_replaced(&self) {
+        self.replaced.fetch_add(1, Ordering::AcqRel);
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -8,7 +8,7 @@ use crate::batch::{self, HEADER_BYTES as BATCH_HEADER_BYTES, Header};
 use crate::disk::File;
 
 /// Bytes read at once.
-const WINDOW: usize = 1 << 20;
+pub(super) const WINDOW: usize = 1 << 20;
 /// A batch header with the optional schema id.
 pub(super) const LOOK_BYTES: usize = BATCH_HEADER_BYTES + 4;
 
@@ -38,7 +38,7 @@ pub(crate) fn scan(
     let mut scanned =
         Scanned { position, next_offset: offset, max_timestamp: -1, entries: Vec::new(), stopped: None };
     let mut entry_due = position;
-    let mut window = Window { bytes: Vec::new(), position };
+    let mut window = Window::from(position);
     while scanned.position < len {
         let at = scanned.position;
         let header = match window
@@ -82,24 +82,63 @@ pub(super) fn check(bytes: &[u8], identity: Identity, offset: i64, left: u64) ->
 }
 
 /// A part of the file in memory.
-struct Window {
+pub(super) struct Window {
     bytes: Vec<u8>,
     position: u64,
+    /// Bytes read at once where more than that are not wanted.
+    ahead: usize,
 }
 
 impl Window {
+    /// For reading on from `position`.
+    pub(super) fn from(position: u64) -> Self {
+        Self { bytes: Vec::new(), position, ahead: WINDOW }
+    }
+
+    /// For a look at `position` and no further.
+    pub(super) fn narrow(position: u64) -> Self {
+        Self { bytes: Vec::new(), position, ahead: 0 }
+    }
+
     /// The bytes at `position`: `wanted` of them, fewer only where `len` ends them.
-    fn at(&mut self, file: &dyn File, position: u64, wanted: usize, len: u64) -> io::Result<&[u8]> {
+    pub(super) fn at(
+        &mut self,
+        file: &dyn File,
+        position: u64,
+        wanted: usize,
+        len: u64,
+    ) -> io::Result<&[u8]> {
         let left = usize::try_from(len - position).unwrap_or(usize::MAX);
         let wanted = wanted.min(left);
         let skip = usize::try_from(position - self.position).unwrap_or(usize::MAX);
         if skip.saturating_add(wanted) > self.bytes.len() {
-            self.bytes.resize(wanted.max(WINDOW).min(left), 0);
-            let read = file.read_at(&mut self.bytes, position)?;
-            self.bytes.truncate(read);
+            let bytes = std::mem::take(&mut self.bytes);
             self.position = position;
+            self.bytes = read_ahead(file, bytes, position, wanted, self.ahead.min(left))?;
+            let read = self.bytes.len();
             return Ok(&self.bytes[..wanted.min(read)]);
         }
         Ok(&self.bytes[skip..skip + wanted])
     }
+}
+
+/// Bytes from `position` on, more than are wanted if the disk gives them: one bad block must not cost what lies
+/// before it.
+fn read_ahead(
+    file: &dyn File,
+    mut bytes: Vec<u8>,
+    position: u64,
+    wanted: usize,
+    ahead: usize,
+) -> io::Result<Vec<u8>> {
+    bytes.resize(wanted.max(ahead), 0);
+    let read = file.read_at(&mut bytes, position).or_else(|error| {
+        if bytes.len() <= wanted {
+            return Err(error);
+        }
+        bytes.truncate(wanted);
+        file.read_at(&mut bytes, position)
+    })?;
+    bytes.truncate(read);
+    Ok(bytes)
 }

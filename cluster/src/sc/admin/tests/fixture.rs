@@ -149,6 +149,7 @@ impl SpuLink {
                     high_watermark: 0,
                     log_end: 0,
                     size: 0,
+                    damaged: 0,
                 });
             }
             self.applied_view(view.revision);

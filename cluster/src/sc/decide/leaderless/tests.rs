@@ -46,6 +46,7 @@ fn said(epoch: u32, ends: &[(i32, i32, i64)]) -> BTreeMap<(PartitionKey, i32), R
         high_watermark: 0,
         log_end: durable.offset + 5,
         size: 0,
+        damaged: 0,
         durable: Some(durable),
     };
     let end = |epoch, offset| DurableEnd { epoch: Some(epoch), offset };

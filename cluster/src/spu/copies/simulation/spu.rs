@@ -85,6 +85,7 @@ impl Spu {
             high_watermark: self.hw,
             log_end: self.leo(),
             size: 0,
+            damaged: 0,
             durable: Some(DurableEnd { epoch: self.epoch_before(offset), offset }),
         })
     }

@@ -128,6 +128,14 @@ impl File for SimulatedFile {
         };
         let rest = now.get(position as usize..).unwrap_or_default();
         let read = rest.len().min(buffer.len());
+        let asked = position..position + read as u64;
+        if let Some((id, gone)) = &world.unreadable
+            && *id == self.id
+            && asked.start < gone.end
+            && gone.start < asked.end
+        {
+            return Err(io::Error::other("a sector cannot be read"));
+        }
         buffer[..read].copy_from_slice(&rest[..read]);
         Ok(read)
     }
@@ -173,5 +181,9 @@ impl File for SimulatedFile {
             Some(Node::File { now, .. }) => Ok(now.len() as u64),
             _ => Err(io::ErrorKind::IsADirectory.into()),
         }
+    }
+
+    fn forget_cached(&self, _position: u64, _bytes: u64) {
+        // There is no memory in between: what is read is what is there.
     }
 }

@@ -9,6 +9,7 @@ mod random;
 mod world;
 
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -109,6 +110,13 @@ impl SimulatedDisk {
         let Some(Node::File { now, durable, .. }) = world.nodes.get_mut(&id) else { panic!("not a file") };
         change(now);
         durable.clone_from(now);
+    }
+
+    /// These bytes of a file cannot be read from now on, as where a sector is gone.
+    pub(crate) fn make_unreadable(&self, path: &Path, bytes: Range<u64>) {
+        let mut world = self.world();
+        let id = world.find(path).unwrap();
+        world.unreadable = Some((id, bytes));
     }
 
     fn world(&self) -> MutexGuard<'_, World> {

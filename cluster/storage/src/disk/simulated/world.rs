@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::ops::Range;
 use std::path::{Component, Path};
 
 use super::Fault;
@@ -21,6 +22,8 @@ pub(super) struct World {
     pub(super) cut_at: Option<u64>,
     pub(super) free_space: u64,
     pub(super) failed_syncs: u64,
+    /// A file and the bytes of it that cannot be read.
+    pub(super) unreadable: Option<(u64, Range<u64>)>,
 }
 
 impl World {
@@ -41,6 +44,7 @@ impl World {
             cut_at: None,
             free_space,
             failed_syncs: 0,
+            unreadable: None,
         }
     }
 
