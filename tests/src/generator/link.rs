@@ -1,15 +1,20 @@
 //! One connection to an SPU, of a thread's own: TLS over a socket that is read far ahead.
 
 use std::io::{self, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 
 use anyhow::Context;
+use fluvio::metadata::partition::PartitionSpec;
+use fluvio::metadata::spu::SpuSpec;
+use fluvio::{FluvioAdmin, FluvioClusterConfig};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
 use crate::raw;
+use crate::stream::STEP_WITHIN;
 use crate::tenant::Credentials;
+use crate::wait::{until, within};
 use crate::wire;
 
 /// rustls asks for 4 KiB at a time; this much is taken from the kernel at once.
@@ -25,9 +30,42 @@ pub struct Spu {
 }
 
 impl Spu {
-    pub fn new(address: SocketAddr, name: String, who: &Credentials) -> anyhow::Result<Spu> {
+    /// Who leads partition 0 of a topic, found as the published client finds it.
+    pub async fn leading(
+        admin: &FluvioAdmin,
+        profile: &FluvioClusterConfig,
+        topic: &str,
+    ) -> anyhow::Result<Spu> {
+        let mut all = Spu::leading_each(admin, profile, topic, 1).await?;
+        all.pop().context("a partition has a leader")
+    }
+
+    /// Who leads each of a topic's partitions, in their order, once all have a leader that is online.
+    pub async fn leading_each(
+        admin: &FluvioAdmin,
+        profile: &FluvioClusterConfig,
+        topic: &str,
+        n_partitions: u32,
+    ) -> anyhow::Result<Vec<Spu>> {
+        let who = Credentials::of(profile)?;
         let config = raw::configuration(&who.ca, Some((&who.certificate, &who.key)))?;
-        Ok(Spu { address, name, config })
+        let leaders = until("every partition has a leader", STEP_WITHIN, async || {
+            let found = within("partitions", STEP_WITHIN, admin.all::<PartitionSpec>()).await?;
+            let leader = |number| {
+                let name = format!("{topic}-{number}");
+                let online = found.iter().find(|each| each.name == name && each.status.is_online());
+                online.map(|partition| partition.spec.leader)
+            };
+            Ok((0..n_partitions).map(leader).collect::<Option<Vec<_>>>())
+        })
+        .await?;
+        let spus = within("SPUs", STEP_WITHIN, admin.all::<SpuSpec>()).await?;
+        let found = |id| {
+            let spu = spus.iter().find(|spu| spu.spec.id == id).context("a leader that is no SPU")?;
+            let address = spu.spec.public_endpoint.addr().to_socket_addrs()?.next().context("no address")?;
+            Ok(Spu { address, name: format!("{}.{}", spu.name, who.domain), config: Arc::clone(&config) })
+        };
+        leaders.into_iter().map(found).collect()
     }
 
     pub(super) fn server_name(&self) -> anyhow::Result<ServerName<'static>> {
