@@ -38,7 +38,8 @@ pub async fn measure(report: &mut Report) -> anyhow::Result<()> {
     let begun = Instant::now();
     within("a record goes to each", ALL_WITHIN, on_a_thread(move || send_to_each(&leaders))).await?;
     let client = within("the client connects", STEP_WITHIN, Fluvio::connect_with_config(&profile)).await?;
-    within("a record comes from each", ALL_WITHIN, read_from_each(&client)).await?;
+    let reading = Box::pin(read_from_each(&client));
+    within("a record comes from each", ALL_WITHIN, reading).await?;
     let moved = begun.elapsed();
     let pss = |name: &str| anyhow::Ok(apart.process(name)?.pss()? as f64 / 1e6);
     let all: Vec<f64> = (0..SPUS).map(|n| pss(&format!("main-{n}"))).collect::<Result<_, _>>()?;
