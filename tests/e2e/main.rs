@@ -11,6 +11,7 @@ mod chart; // the Kubernetes chart: what it renders, refuses, permits and starts
 mod command_line; // `fluvio` and `fluvio cloud …` as a person types them
 mod copies; // three copies of each partition: SPUs that die, sleep, and all at once
 mod failover; // the database killed, and its standby in its place
+mod generator; // what measures the engine moves the same records as the published client
 mod isolation; // five tenants, every ordered pair, on every way in
 mod kills; // kill -9 of a cluster at any moment, many times
 mod kubernetes; // the same cloud on a real Kubernetes: drift, faults, scale, pause, deletion

@@ -58,6 +58,11 @@ impl Authority {
         Ok(Authority { pem, issuer })
     }
 
+    /// Its own certificate.
+    pub fn pem(&self) -> &str {
+        &self.pem
+    }
+
     pub fn leaf(&self, name: &str) -> anyhow::Result<Leaf> {
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::new(vec![name.to_string()])?;

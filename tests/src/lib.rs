@@ -14,6 +14,7 @@
 //! - [`node`]: one cluster process by itself, on a disk that the test holds;
 //! - [`disk`]: a file system whose power can be cut, and that can be full;
 //! - [`hammer`]: a writer that keeps many batches under way;
+//! - [`generator`]: load that costs little, for measuring;
 //! - [`chart`], [`schemas`]: the Kubernetes chart as Helm renders it, and what Kubernetes knows of its objects;
 //! - [`nodeless`]: a Kubernetes without a node, with the chart installed;
 //! - [`oracle`]: what was acknowledged, and whether all of it is still there; [`history`]: and whether one log explains
@@ -33,6 +34,7 @@ pub mod dataset;
 pub mod disk;
 pub mod fleet;
 pub mod floor;
+pub mod generator;
 pub mod guard;
 pub mod hammer;
 pub mod hello;

@@ -83,7 +83,7 @@ impl Owner {
             "limits": {
                 "storage_bytes": 4_u64 << 30,
                 "partitions": 1000,
-                "connections": 1000,
+                "connections": 10_000,
                 "message_bytes": 33_554_432,
             },
         })

@@ -59,6 +59,16 @@ pub struct Credentials {
     pub ca: String,
 }
 
+impl Credentials {
+    /// Those of a profile that holds them itself.
+    pub fn of(profile: &FluvioClusterConfig) -> anyhow::Result<Credentials> {
+        let TlsPolicy::Verified(TlsConfig::Inline(certs)) = profile.tls.clone() else {
+            bail!("the profile has no inline certificates");
+        };
+        Ok(Credentials { domain: certs.domain, key: certs.key, certificate: certs.cert, ca: certs.ca_cert })
+    }
+}
+
 impl Tenant {
     /// Signs up, waits for the first cluster and logs in with the command line.
     pub async fn new(cloud: &Cloud) -> anyhow::Result<Tenant> {
@@ -150,10 +160,7 @@ impl Tenant {
 
     /// What the profile proves identity with.
     pub fn credentials(&self) -> anyhow::Result<Credentials> {
-        let TlsPolicy::Verified(TlsConfig::Inline(certs)) = self.profile()?.tls else {
-            bail!("the profile has no inline certificates");
-        };
-        Ok(Credentials { domain: certs.domain, key: certs.key, certificate: certs.cert, ca: certs.ca_cert })
+        Credentials::of(&self.profile()?)
     }
 
     /// The published client, connected.

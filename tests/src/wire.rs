@@ -4,12 +4,11 @@ use std::io::{Read, Write};
 
 use anyhow::{Context, ensure};
 
-use crate::raw::Stream;
-
 pub const API_VERSIONS: u16 = 18;
 pub const PRODUCE: u16 = 0;
 pub const FETCH_OFFSETS: u16 = 1002;
 pub const STREAM_FETCH: u16 = 1003;
+pub const UPDATE_OFFSETS: u16 = 1005;
 /// The version that the published client of today speaks to an SPU.
 pub const SPU_VERSION: i16 = 25;
 
@@ -152,14 +151,20 @@ pub fn stream_fetch(correlation: i32, topic: &str, partition: u32, offset: i64, 
     frame(STREAM_FETCH, SPU_VERSION, correlation, &body)
 }
 
-pub fn send(stream: &mut Stream, frame: &[u8]) -> anyhow::Result<()> {
+/// A consumer's answer to a slice: it wants what begins at `offset`.
+pub fn update_offsets(correlation: i32, stream_id: u32, offset: i64) -> Vec<u8> {
+    let body = Bytes::default().u32(1).i64(offset).u32(stream_id).0;
+    frame(UPDATE_OFFSETS, 0, correlation, &body)
+}
+
+pub fn send(stream: &mut impl Write, frame: &[u8]) -> anyhow::Result<()> {
     stream.write_all(frame)?;
     stream.flush()?;
     Ok(())
 }
 
 /// The next response: correlation id and body. `None` when the server closed the connection.
-pub fn receive(stream: &mut Stream) -> anyhow::Result<Option<(i32, Vec<u8>)>> {
+pub fn receive(stream: &mut impl Read) -> anyhow::Result<Option<(i32, Vec<u8>)>> {
     let mut head = [0; 4];
     match stream.read_exact(&mut head) {
         Ok(()) => {}

@@ -1,4 +1,4 @@
-//! Kafka 4.1.0 as a peer: one broker over TLS that flushes after each batch, and Kafka's own load tools.
+//! Kafka 4.1.0 as a peer: one broker over TLS, Kafka's own load tools, and a small client of ours for latencies.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
@@ -8,13 +8,24 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use e2e::guard::Guard;
+use e2e::processes::{self, Process};
 use e2e::programs;
 use e2e::wait::until_blocking;
+use serde::Deserialize;
 
 use crate::throughput::{BATCH_BYTES, RECORD_BYTES, RECORDS};
 
 /// A throw-away password for throw-away keystores in a temporary folder.
 const STORE_PASSWORD: &str = "measured-beside";
+
+/// When the broker has a batch on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flush {
+    /// When the kernel likes: as it comes.
+    Never,
+    /// Before it is acknowledged, as ours are.
+    EachBatch,
+}
 
 /// A running broker.
 #[derive(Debug)]
@@ -71,7 +82,7 @@ impl Kafka {
              listeners=SSL://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n\
              advertised.listeners=SSL://127.0.0.1:{port}\ncontroller.listener.names=CONTROLLER\n\
              listener.security.protocol.map=SSL:SSL,CONTROLLER:PLAINTEXT\ninter.broker.listener.name=SSL\n\
-             ssl.client.auth=required\nlog.dirs={}/data\nlog.flush.interval.messages=1\n\
+             ssl.client.auth=required\nlog.dirs={}/data\n\
              offsets.topic.replication.factor=1\ntransaction.state.log.replication.factor=1\n\
              transaction.state.log.min.isr=1\nauto.create.topics.enable=true\nnum.partitions=1\n{}",
             folder.display(),
@@ -101,6 +112,53 @@ impl Kafka {
             String::from_utf8_lossy(&output.stderr)
         );
         Ok(said)
+    }
+
+    /// The broker's own process.
+    pub fn process(&self) -> anyhow::Result<Process> {
+        let found = processes::that_mention(self.folder());
+        found.into_iter().find(|each| each.mentions("kafka.Kafka")).context("the broker is not running")
+    }
+
+    pub fn create_topic(&self, topic: &str, flush: Flush) -> anyhow::Result<()> {
+        let (servers, config) =
+            (format!("127.0.0.1:{}", self.port), text(&self.folder().join("client.properties")));
+        let mut arguments = vec![
+            "org.apache.kafka.tools.TopicCommand",
+            "--bootstrap-server",
+            &servers,
+            "--command-config",
+            &config,
+            "--create",
+            "--topic",
+            topic,
+            "--partitions",
+            "1",
+            "--replication-factor",
+            "1",
+        ];
+        if flush == Flush::EachBatch {
+            arguments.extend(["--config", "flush.messages=1"]);
+        }
+        self.java(&arguments).map(drop)
+    }
+
+    /// One record at a time at `rate` a second, from due to consumed, by the client in `OneAtATime.java`.
+    pub fn one_at_a_time(&self, topic: &str, (rate, records): (u32, u32)) -> anyhow::Result<Latencies> {
+        let source = text(&programs::tests_folder().join("peers/kafka/OneAtATime.java"));
+        let (servers, config) =
+            (format!("127.0.0.1:{}", self.port), text(&self.folder().join("client.properties")));
+        let said =
+            self.java(&[&source, &servers, &config, topic, &rate.to_string(), &records.to_string()])?;
+        let line = said.lines().rfind(|line| line.starts_with('{')).context("no figures")?;
+        Ok(serde_json::from_str(line)?)
+    }
+
+    /// Bytes on disk: of the jars, and of the Java that runs them.
+    pub fn size(&self) -> anyhow::Result<(u64, u64)> {
+        let java = std::fs::canonicalize(find_java()?)?;
+        let home = java.ancestors().nth(2).context("java is in the bin of a folder")?;
+        Ok((size_of(&self.libraries)?, size_of(home)?))
     }
 
     /// Records a second, by Kafka's own tool.
@@ -158,6 +216,30 @@ impl Kafka {
         // Their megabyte has 2^20 bytes.
         Ok(fetch * 1.048_576)
     }
+}
+
+/// Quantiles of one run, in milliseconds.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub struct Latencies {
+    pub p50: f64,
+    pub p99: f64,
+}
+
+fn find_java() -> anyhow::Result<PathBuf> {
+    let path = std::env::var_os("PATH").context("PATH is not set")?;
+    let found = std::env::split_paths(&path).map(|folder| folder.join("java")).find(|file| file.exists());
+    found.context("java is not on PATH")
+}
+
+/// Bytes of all files of a folder; what a link points to is somebody else's.
+fn size_of(folder: &Path) -> anyhow::Result<u64> {
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let metadata = entry.path().symlink_metadata()?;
+        bytes += if metadata.is_dir() { size_of(&entry.path())? } else { metadata.len() };
+    }
+    Ok(bytes)
 }
 
 /// The broker's libraries, fetched once by the pinned list.
@@ -218,7 +300,7 @@ fn keystores(folder: &Path) -> anyhow::Result<()> {
     keytool(&["-importcert", "-noprompt", "-alias", "peer", "-file", &certificate, "-keystore", &trust])
 }
 
-fn free_port() -> anyhow::Result<u16> {
+pub fn free_port() -> anyhow::Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 

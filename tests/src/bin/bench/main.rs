@@ -1,12 +1,16 @@
 //! The figures that Fluvio Cloud promises, each measured with its floor or its peer in the same run, against a
 //! target and a hard floor. A figure below its hard floor ends the command with an error.
 
+mod claim;
 mod click;
 mod copies;
+mod engine;
 mod fleet;
 mod idle;
 mod kafka;
+mod nats;
 mod one_at_a_time;
+mod processor;
 mod record;
 mod report;
 mod throughput;
@@ -26,12 +30,22 @@ enum Part {
     Click,
     /// One record at a time at 1,000 a second.
     Latency,
-    /// 1 KiB records in large batches, beside Kafka.
+    /// 1 KiB records in large batches with the published client, beside Kafka.
     Throughput,
+    /// The same with our own generator, straight to an SPU and through the gateway.
+    Engine,
+    /// One produce request in flight, beside NATS and the disk's own fsync.
+    Acknowledged,
     /// Three copies of each partition, and leaders that are killed.
     Copies,
-    /// Memory and processor time of an idle cluster.
+    /// Thousands of consumers on one SPU.
+    Consumers,
+    /// Hundreds of SPUs in one cluster.
+    Spus,
+    /// Memory and processor time of an idle cluster, before and after a load.
     Idle,
+    /// Latency, memory, processor and size as ratios to Kafka's.
+    Claim,
     /// Click to first record consumed on a real Kubernetes. Only when named.
     Kubernetes,
     /// Thousands of tenants on simulated nodes. Only when named.
@@ -61,9 +75,9 @@ impl Options {
     }
 
     fn wants_the_embedded_cloud(&self) -> bool {
-        [Part::Click, Part::Latency, Part::Throughput, Part::Copies, Part::Idle]
-            .into_iter()
-            .any(|part| self.wants(part))
+        let without = [Part::Consumers, Part::Spus, Part::Kubernetes, Part::Fleet];
+        let mut all = Part::value_variants().iter();
+        all.any(|part| self.wants(*part) && !without.contains(part))
     }
 }
 
@@ -97,6 +111,12 @@ async fn bench(options: &Options) -> anyhow::Result<bool> {
     let mut report = Report::default();
     if options.wants_the_embedded_cloud() {
         embedded(options, &mut report).await?;
+    }
+    if options.wants(Part::Consumers) {
+        engine::consumers::measure(&mut report).await?;
+    }
+    if options.wants(Part::Spus) {
+        engine::spus::measure(&mut report).await?;
     }
     if options.wants(Part::Kubernetes) {
         fleet::click(&mut report).await?;
@@ -134,8 +154,20 @@ async fn embedded(options: &Options, report: &mut Report) -> anyhow::Result<()> 
         let tenant = Tenant::new(&cloud).await?;
         throughput::measure(&cloud, &tenant, options.runs, report).await?;
     }
+    if options.wants(Part::Engine) {
+        let tenant = Tenant::new(&cloud).await?;
+        engine::bulk::measure(&cloud, &tenant, options.runs, report).await?;
+    }
+    if options.wants(Part::Acknowledged) {
+        let tenant = Tenant::new(&cloud).await?;
+        engine::acknowledged::measure(&cloud, &tenant, options.runs, report).await?;
+    }
     if options.wants(Part::Copies) {
         copies::measure(&cloud, options.runs, report).await?;
+    }
+    if options.wants(Part::Claim) {
+        let tenant = Tenant::new(&cloud).await?;
+        claim::measure(&cloud, &tenant, options.runs.min(3), report).await?;
     }
     Ok(())
 }

@@ -7,8 +7,8 @@ use e2e::tenant::Tenant;
 
 use crate::report::{Better, Figure, Report, median};
 
-const RATE: u32 = 1_000;
-const RECORDS: u32 = 10_000;
+pub const RATE: u32 = 1_000;
+pub const RECORDS: u32 = 10_000;
 
 pub async fn measure(cloud: &Cloud, tenant: &Tenant, runs: usize, report: &mut Report) -> anyhow::Result<()> {
     eprintln!("one record at a time at {RATE}/s, {runs} runs");
@@ -24,16 +24,22 @@ pub async fn measure(cloud: &Cloud, tenant: &Tenant, runs: usize, report: &mut R
         acknowledged.note(&measured.acknowledged);
     }
     let path = "published Rust client, mutual TLS, through the gateway, fsynced";
+    let what = format!("one record at a time at {RATE}/s, due to consumed, {path}");
+    let p99 = consumed.p99.clone();
     report.add(
         consumed
-            .figure(&format!("one record at a time at {RATE}/s, due to consumed, {path} (p50)"))
-            .target(1.5)
+            .figure(&format!("{what} (p50)"))
+            .target(1.0)
             .hard_floor(5.0)
             .beside("due to acknowledged, p50 (ms)", median(&acknowledged.p50))
-            .beside("due to acknowledged, p99 (ms)", median(&acknowledged.p99))
             .beside("floor: append 1 KiB and fdatasync, p50 (ms)", median(&fsync.p50))
-            .beside("floor: append 1 KiB and fdatasync, p99 (ms)", median(&fsync.p99))
             .beside("floor: loopback round trip of 100 bytes, p50 (ms)", median(&round_trip.p50)),
+    );
+    report.add(
+        Figure::of(&format!("{what} (p99)"), "ms", Better::Lower, p99)
+            .target(3.0)
+            .beside("due to acknowledged, p99 (ms)", median(&acknowledged.p99))
+            .beside("floor: append 1 KiB and fdatasync, p99 (ms)", median(&fsync.p99)),
     );
     Ok(())
 }
@@ -41,10 +47,10 @@ pub async fn measure(cloud: &Cloud, tenant: &Tenant, runs: usize, report: &mut R
 /// Quantiles of each run, in milliseconds.
 #[derive(Debug, Default)]
 pub struct Quantiles {
-    p50: Vec<f64>,
-    p90: Vec<f64>,
-    p99: Vec<f64>,
-    p9999: Vec<f64>,
+    pub p50: Vec<f64>,
+    pub p90: Vec<f64>,
+    pub p99: Vec<f64>,
+    pub p9999: Vec<f64>,
 }
 
 impl Quantiles {
