@@ -82,7 +82,8 @@ impl Failure {
         }
     }
 
-    fn fix(&self) -> Option<&str> {
+    /// What to do about it.
+    pub fn fix(&self) -> Option<&str> {
         match self {
             Self::Failed { fix, .. } | Self::Usage { fix, .. } => fix.as_deref(),
             Self::OutputClosed => None,

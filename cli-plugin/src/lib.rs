@@ -6,6 +6,7 @@
 pub mod cloud;
 pub mod failure;
 pub mod host;
+pub mod local;
 pub mod output;
 pub mod places;
 pub mod profile;

@@ -14,6 +14,9 @@ pub struct Places {
     pub profiles: PathBuf,
     /// What the cloud's login keeps: `cloud` below `$FLUVIO_DIR`, else below `~/.fluvio`.
     pub cloud: PathBuf,
+    /// The cluster on this machine: `local` below `$FLUVIO_DIR`, else below `fluvio` in `$XDG_DATA_HOME`, else below
+    /// `~/.fluvio`.
+    pub local: PathBuf,
     /// Programs named `fluvio-<name>` that are neither beside ours nor on PATH.
     pub extensions: PathBuf,
 }
@@ -32,9 +35,15 @@ impl Places {
             .or_else(|| dot_fluvio.map(|folder| folder.join("config")))
             .ok_or_else(|| homeless("FLV_PROFILE_PATH"))?;
         let base = base.ok_or_else(|| homeless("FLUVIO_DIR"))?;
+        // By the XDG base directory specification a relative path there counts for nothing.
+        let xdg = variable("XDG_DATA_HOME").map(PathBuf::from).filter(|folder| folder.is_absolute());
+        let local = match xdg {
+            Some(folder) if variable("FLUVIO_DIR").is_none() => folder.join("fluvio"),
+            _ => base.clone(),
+        };
         let extensions = variable("FLUVIO_EXTENSIONS_DIR").map(PathBuf::from);
         let extensions = extensions.unwrap_or_else(|| base.join("extensions"));
-        Ok(Self { profiles, cloud: base.join("cloud"), extensions })
+        Ok(Self { profiles, cloud: base.join("cloud"), local: local.join("local"), extensions })
     }
 }
 
@@ -45,6 +54,8 @@ fn homeless(variable: &str) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     fn resolve(variables: &[(&str, &str)], home: Option<&str>) -> Result<Places, Failure> {
@@ -53,7 +64,8 @@ mod tests {
     }
 
     fn places(profiles: &str, cloud: &str, extensions: &str) -> Places {
-        Places { profiles: profiles.into(), cloud: cloud.into(), extensions: extensions.into() }
+        let local = cloud.replace("/cloud", "/local").into();
+        Places { profiles: profiles.into(), cloud: cloud.into(), local, extensions: extensions.into() }
     }
 
     #[test]
@@ -76,6 +88,19 @@ mod tests {
         ];
         for (variables, expected) in cases {
             assert_eq!(resolve(&variables, home).unwrap(), expected, "{variables:?}");
+        }
+    }
+
+    #[test]
+    fn the_local_cluster_is_where_xdg_wants_data_unless_fluvio_dir_says_otherwise() {
+        let cases = [
+            (vec![], "/home/ada/.fluvio/local"),
+            (vec![("XDG_DATA_HOME", "/x")], "/x/fluvio/local"),
+            (vec![("XDG_DATA_HOME", "relative")], "/home/ada/.fluvio/local"),
+            (vec![("XDG_DATA_HOME", "/x"), ("FLUVIO_DIR", "/f")], "/f/local"),
+        ];
+        for (variables, expected) in cases {
+            assert_eq!(resolve(&variables, Some("/home/ada")).unwrap().local, Path::new(expected));
         }
     }
 

@@ -40,11 +40,11 @@ pub fn build(
         public_endpoint: endpoint,
         spus,
         durability: details.durability,
-        identity: Identity {
+        identity: Some(Identity {
             certificate_pem: identity.certificate_pem.clone(),
             key_pem: identity.key_pem.clone(),
             client_ca_pem: pem("CERTIFICATE", client_ca),
-        },
+        }),
         access: details.access.clone(),
         limits: details.limits,
     })
@@ -53,7 +53,13 @@ pub fn build(
 /// The SPUs of a cluster on one machine, for its settings.
 pub fn spu_entries(spus: u8) -> Vec<SpuEntry> {
     (0..spus.max(1))
-        .map(|number| SpuEntry { id: spu_id(number), name: spu_name(number), rack: None, leaving: false })
+        .map(|number| SpuEntry {
+            id: spu_id(number),
+            name: spu_name(number),
+            rack: None,
+            leaving: false,
+            public_endpoint: None,
+        })
         .collect()
 }
 

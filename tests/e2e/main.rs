@@ -15,6 +15,7 @@ mod generator; // what measures the engine moves the same records as the publish
 mod isolation; // five tenants, every ordered pair, on every way in
 mod kills; // kill -9 of a cluster at any moment, many times
 mod kubernetes; // the same cloud on a real Kubernetes: drift, faults, scale, pause, deletion
+mod laptop; // an engine of one's own, without the cloud: start, check, status, shutdown, delete
 mod limits; // quotas, floods, and the others who must not notice
 mod main_job; // sign-up to the first record, every codec, isolation, offset and partition
 mod own_tls; // the portal's own certificate, renewed while it runs

@@ -12,6 +12,7 @@
 //! - [`wishes`]: somebody who keeps asking for things, and tries again until each is there;
 //! - [`apart`]: SC and SPUs as processes that meet over TCP, as pods do; [`nets`]: each in a network of its own;
 //! - [`node`]: one cluster process by itself, on a disk that the test holds;
+//! - [`laptop`]: somebody who runs a cluster on a machine of their own, without any cloud;
 //! - [`disk`]: a file system whose power can be cut, and that can be full;
 //! - [`hammer`]: a writer that keeps many batches under way;
 //! - [`generator`]: load that costs little, for measuring;
@@ -40,6 +41,7 @@ pub mod hammer;
 pub mod hello;
 pub mod history;
 pub mod http;
+pub mod laptop;
 pub mod nets;
 pub mod node;
 pub mod nodeless;

@@ -164,6 +164,18 @@ impl Node {
         .await
     }
 
+    /// Pushes its settings once more, newer and with a change.
+    pub async fn push(
+        &self,
+        generation: u64,
+        change: impl FnOnce(&mut Value),
+    ) -> anyhow::Result<(StatusCode, String)> {
+        let port = self.spu()?.0.port();
+        let mut settings = self.owner.settings(generation, port, "disk");
+        change(&mut settings);
+        self.control(Method::PUT, "/v1/settings", settings.to_string()).await
+    }
+
     async fn address(&self, name: &str) -> anyhow::Result<String> {
         until(name, Duration::from_secs(20), async || {
             let Ok(text) = std::fs::read_to_string(self.run.path().join(name)) else { return Ok(None) };

@@ -119,26 +119,7 @@ impl Tenant {
 
     /// The same with something on its standard input.
     pub async fn fluvio_with(&self, arguments: &[&str], input: &[u8]) -> anyhow::Result<Ran> {
-        let mut child = self
-            .command("fluvio")?
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .context("cannot start fluvio")?;
-        let mut stdin = child.stdin.take().context("a piped standard input")?;
-        let input = input.to_vec();
-        let feed = tokio::spawn(async move {
-            // A command that ends early closes its input; what it printed says why.
-            let _ = stdin.write_all(&input).await;
-        });
-        let what = format!("fluvio {}", arguments.join(" "));
-        let output = within(&what, COMMAND_WITHIN, child.wait_with_output()).await?;
-        feed.abort();
-        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-        Ok(Ran { code: output.status.code(), stdout: output.stdout, stderr })
+        run(self.command("fluvio")?, arguments, input).await
     }
 
     /// A command of ours with this tenant's home, and nothing of the caller's environment that could leak in.
@@ -175,4 +156,27 @@ impl Tenant {
         within("the admin client connects", CONNECTED_WITHIN, FluvioAdmin::connect_with_config(&profile))
             .await
     }
+}
+
+/// Runs `fluvio` with something on its standard input, and takes what it prints.
+pub(crate) async fn run(mut fluvio: Command, arguments: &[&str], input: &[u8]) -> anyhow::Result<Ran> {
+    let mut child = fluvio
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .context("cannot start fluvio")?;
+    let mut stdin = child.stdin.take().context("a piped standard input")?;
+    let input = input.to_vec();
+    let feed = tokio::spawn(async move {
+        // A command that ends early closes its input; what it printed says why.
+        let _ = stdin.write_all(&input).await;
+    });
+    let what = format!("fluvio {}", arguments.join(" "));
+    let output = within(&what, COMMAND_WITHIN, child.wait_with_output()).await?;
+    feed.abort();
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    Ok(Ran { code: output.status.code(), stdout: output.stdout, stderr })
 }

@@ -10,13 +10,13 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use self::extension::Extensions;
 use crate::failure::{Failure, OrFail, Outcome};
+use crate::local::ClusterCommand;
 use crate::places::Places;
 use crate::streams::consume::Consume;
 use crate::streams::consumers::ConsumerCommand;
 use crate::streams::partition::PartitionCommand;
 use crate::streams::produce::Produce;
 use crate::streams::profiles::ProfileCommand;
-use crate::streams::spu::ClusterCommand;
 use crate::streams::target::Target;
 use crate::streams::topic::TopicCommand;
 

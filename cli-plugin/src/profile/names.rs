@@ -2,6 +2,7 @@
 //! (other clusters, other keys, comments, their order) goes through unchanged.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use serde::Serialize;
 use toml_edit::{DocumentMut, Item, Table, TableLike, TomlError, value};
@@ -36,6 +37,9 @@ pub enum ProfileError {
     /// The name belongs to a cluster that the cloud did not make.
     #[error("`{0}` is a cluster that does not come from the cloud")]
     NotOurs(String),
+    /// The name that the cluster on this machine has is in use.
+    #[error("the profile `{0}` is of another cluster than the one on this machine")]
+    OfAnotherCluster(String),
 }
 
 /// One line of `profile list`.
@@ -166,6 +170,37 @@ impl Profiles {
         }
     }
 
+    /// Whether the name can be the one of the cluster on this machine: nobody has it, or a cluster without TLS on
+    /// loopback, which was one before.
+    pub fn takes_local_cluster(&self, name: &str) -> Result<(), ProfileError> {
+        let points_elsewhere = self.cluster_of(name).is_some_and(|cluster| cluster != name);
+        let is_another = self.cluster_table(name).is_some_and(|table| {
+            let (endpoint, tls) = endpoint_and_tls(Some(table));
+            let was_one = tls == "disabled" && is_loopback(&endpoint);
+            !was_one && !self.is_local(name)
+        });
+        if points_elsewhere || is_another {
+            return Err(ProfileError::OfAnotherCluster(name.to_owned()));
+        }
+        Ok(())
+    }
+
+    /// Writes the cluster on this machine and a profile that points at it, and makes it current.
+    pub fn set_local_cluster(&mut self, name: &str, endpoint: &str) -> Result<(), ProfileError> {
+        self.takes_local_cluster(name)?;
+        self.set_plain_cluster(name, endpoint);
+        let table = child(self.section_mut("cluster"), name);
+        child(table, "metadata").insert("installation", value("local"));
+        self.document["current_profile"] = value(name);
+        Ok(())
+    }
+
+    /// Whether the cluster says that it is the one on this machine.
+    pub fn is_local(&self, cluster: &str) -> bool {
+        let metadata = self.cluster_table(cluster).and_then(|table| table.get("metadata")?.as_table_like());
+        metadata.is_some_and(|metadata| metadata.get("installation").and_then(Item::as_str) == Some("local"))
+    }
+
     /// Whether a cluster of this name is in the file.
     pub fn exists(&self, cluster: &str) -> bool {
         self.cluster_table(cluster).is_some()
@@ -193,11 +228,7 @@ impl Profiles {
 
     fn summary(&self, profile: &str, current: Option<&str>) -> Summary {
         let cluster = self.cluster_of(profile).unwrap_or_default();
-        let table = self.cluster_table(&cluster);
-        let text = |item: Option<&Item>| item.and_then(Item::as_str).unwrap_or_default().to_owned();
-        let endpoint = text(table.and_then(|table| table.get("endpoint").or_else(|| table.get("addr"))));
-        let policy = text(table.and_then(|table| table.get("tls")?.as_table_like()?.get("tls_policy")));
-        let tls = if policy.is_empty() { "disabled".to_owned() } else { policy };
+        let (endpoint, tls) = endpoint_and_tls(self.cluster_table(&cluster));
         Summary { current: current == Some(profile), profile: profile.to_owned(), cluster, endpoint, tls }
     }
 
@@ -231,6 +262,20 @@ impl fmt::Display for Profiles {
         }
         write!(f, "{document}")
     }
+}
+
+fn endpoint_and_tls(table: Option<&dyn TableLike>) -> (String, String) {
+    let text = |item: Option<&Item>| item.and_then(Item::as_str).unwrap_or_default().to_owned();
+    let endpoint = text(table.and_then(|table| table.get("endpoint").or_else(|| table.get("addr"))));
+    let policy = text(table.and_then(|table| table.get("tls")?.as_table_like()?.get("tls_policy")));
+    (endpoint, if policy.is_empty() { "disabled".to_owned() } else { policy })
+}
+
+/// Whether `host:port` is on this machine whatever its resolver says.
+fn is_loopback(endpoint: &str) -> bool {
+    let host = endpoint.rsplit_once(':').map_or(endpoint, |(host, _)| host);
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
 /// The table under a key; whatever else stood there gives way.

@@ -122,7 +122,7 @@ fn list(places: &Places, form: Form) -> Result<(), Failure> {
         table
     })?;
     if rows.is_empty() && form == Form::Table {
-        progress::note("there is no profile yet\nnext: fluvio cloud login");
+        progress::note("there is no profile yet\nnext: fluvio cloud login, or fluvio cluster start");
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! `fluvio cluster spu list` and `fluvio cluster status`.
+//! `fluvio cluster spu list`.
 
 use clap::{Args, Subcommand};
 use fluvio::metadata::objects::Metadata;
@@ -9,14 +9,6 @@ use super::target::{Target, answer};
 use crate::failure::Outcome;
 use crate::output::{self, Form, Table};
 use crate::places::Places;
-
-/// Look at the cluster
-#[derive(Debug, Subcommand)]
-pub enum ClusterCommand {
-    /// Look at its SPUs
-    #[command(subcommand)]
-    Spu(SpuCommand),
-}
 
 /// Look at SPUs
 #[derive(Debug, Subcommand)]
@@ -56,10 +48,10 @@ impl From<&Metadata<SpuSpec>> for Row {
     }
 }
 
-impl ClusterCommand {
+impl SpuCommand {
     /// Runs the command.
     pub async fn run(&self, target: &Target, places: &Places) -> Outcome {
-        let Self::Spu(SpuCommand::List(options)) = self;
+        let Self::List(options) = self;
         let admin = target.admin(places).await?;
         let spus = answer("the SPUs cannot be listed", admin.all::<SpuSpec>()).await?;
         let mut rows: Vec<Row> = spus.iter().map(Row::from).collect();

@@ -58,6 +58,11 @@ impl Target {
         Ok(config)
     }
 
+    /// Whether a profile or an address was named.
+    pub fn is_given(&self) -> bool {
+        self.profile.is_some() || self.cluster.is_some()
+    }
+
     /// Connects for streams.
     pub async fn connect(&self, places: &Places) -> Result<(Fluvio, FluvioClusterConfig), Failure> {
         let config = self.config(places)?;
@@ -70,9 +75,10 @@ impl Target {
     }
 
     fn profile_config(&self, places: &Places) -> Result<FluvioClusterConfig, Failure> {
-        let advice = "fluvio cloud login, or fluvio profile list";
+        let advice = "fluvio cloud login, fluvio cluster start, or fluvio profile list";
         if !places.profiles.exists() {
-            return Err(Failure::failed("there is no profile yet").with_fix("fluvio cloud login"));
+            return Err(Failure::failed("there is no profile yet")
+                .with_fix("fluvio cloud login, or fluvio cluster start for a cluster on this machine"));
         }
         let file = ConfigFile::load(Some(places.profiles.to_string_lossy().into_owned()))
             .or_fail("the profiles cannot be read")?;
@@ -167,9 +173,17 @@ async fn within<T>(
         Ok(Err(error)) => in_plain_words(&format!("{error:#}")),
         Err(_) => format!("no answer within {} seconds", patience.as_secs()),
     };
-    Err(Failure::failed(format!("{} cannot be reached: {why}", config.endpoint)).with_fix(
-        "check the network and `fluvio cloud cluster list`; a revoked or expired certificate: fluvio cloud cluster sync --renew",
-    ))
+    Err(Failure::failed(format!("{} cannot be reached: {why}", config.endpoint)).with_fix(if is_here(config) {
+        "fluvio cluster status says whether the cluster on this machine runs, fluvio cluster start starts it"
+    } else {
+        "check the network and `fluvio cloud cluster list`; a revoked or expired certificate: fluvio cloud cluster sync --renew"
+    }))
+}
+
+/// Whether the cluster is one without TLS on this machine.
+fn is_here(config: &FluvioClusterConfig) -> bool {
+    let host = config.endpoint.rsplit_once(':').map_or(config.endpoint.as_str(), |(host, _)| host);
+    matches!(config.tls, TlsPolicy::Disabled) && matches!(host, "localhost" | "127.0.0.1" | "[::1]")
 }
 
 #[cfg(test)]

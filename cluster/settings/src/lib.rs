@@ -15,6 +15,10 @@ use uuid::Uuid;
 /// The version of the document that this build writes; a reader refuses a newer one.
 pub const VERSION: u32 = 1;
 
+/// Who every client of a cluster without an [`Identity`] is. Where there is one, it is nobody, whatever the access
+/// list says.
+pub const LOCAL_PRINCIPAL: Uuid = Uuid::nil();
+
 /// One cluster's settings, whole: a push replaces what was there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -35,8 +39,10 @@ pub struct Settings {
     pub spus: Vec<SpuEntry>,
     /// What an acknowledgement means.
     pub durability: Durability,
-    /// The servers' key and certificates.
-    pub identity: Identity,
+    /// The servers' key and certificates. A cluster without them speaks plaintext, on loopback and nowhere else, and
+    /// all its clients are [`LOCAL_PRINCIPAL`]; one that has had them takes no settings without any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<Identity>,
     /// Who may do what.
     pub access: AccessList,
     /// What the tenant cannot exceed.
@@ -67,6 +73,10 @@ pub struct SpuEntry {
     /// It is to go: no new partition is put on it, and settings without it are taken once it holds none.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub leaving: bool,
+    /// Where clients dial it, if not where they dial the cluster: without TLS no name in a ClientHello tells one SPU
+    /// from another, so each has a port of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public_endpoint: Option<PublicEndpoint>,
 }
 
 /// What an acknowledgement means.
@@ -172,8 +182,10 @@ mod tests {
         assert_eq!((spu.rack.as_deref(), spu.leaving), (None, false));
         assert_eq!(serde_json::to_string(&spu).unwrap(), plain);
         (spu.rack, spu.leaving) = (Some("a".into()), true);
+        spu.public_endpoint = Some(PublicEndpoint { host: "h".into(), port: 1 });
         let text = serde_json::to_string(&spu).unwrap();
-        assert_eq!(text, r#"{"id":5001,"name":"main-0","rack":"a","leaving":true}"#);
+        let whole = r#"{"id":5001,"name":"main-0","rack":"a","leaving":true,"public_endpoint":{"host":"h","port":1}}"#;
+        assert_eq!(text, whole);
         assert_eq!(serde_json::from_str::<SpuEntry>(&text).unwrap(), spu);
     }
 }

@@ -2,18 +2,21 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use cluster_settings::{Principal, serial_text};
+use cluster_settings::{LOCAL_PRINCIPAL, Principal, Settings, serial_text};
 use rustls_pki_types::CertificateDer;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
+
+/// When a client without a certificate has to show one: never. It is the year 9999.
+const NEVER: Duration = Duration::from_secs(253_402_300_799);
 
 /// The facts of one client certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Credential {
     /// Who it names.
     pub principal: Principal,
-    /// Its serial number, as the access list writes them.
+    /// Its serial number, as the access list writes them; empty without a certificate.
     pub serial: String,
     /// When it ends.
     pub not_after: SystemTime,
@@ -34,6 +37,12 @@ pub enum CredentialError {
 }
 
 impl Credential {
+    /// Of a client that came over loopback to a cluster without TLS.
+    pub fn local(settings: &Settings) -> Self {
+        let principal = Principal { tenant: settings.tenant, cluster: settings.cluster, id: LOCAL_PRINCIPAL };
+        Self { principal, serial: String::new(), not_after: UNIX_EPOCH + NEVER }
+    }
+
     /// Reads the leaf of a chain that rustls has verified.
     pub fn of(leaf: &CertificateDer<'_>) -> Result<Self, CredentialError> {
         let (_, certificate) = X509Certificate::from_der(leaf).map_err(|_| CredentialError::Unreadable)?;

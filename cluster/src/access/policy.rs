@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use cluster_settings::{Role, Settings};
+use cluster_settings::{LOCAL_PRINCIPAL, Role, Settings};
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -23,6 +23,9 @@ pub enum PolicyError {
     /// An empty or dotted name, or one used twice.
     #[error("the settings' SPU {0:?} has an id or name that is invalid or used twice")]
     Spu(String),
+    /// A cluster with TLS never falls back to plaintext.
+    #[error("the settings have no identity, and those in force have one: a cluster with TLS keeps it")]
+    NoIdentity,
     /// Keys or certificates.
     #[error("the settings' identity: {0}")]
     Tls(#[from] TlsError),
@@ -50,8 +53,8 @@ pub enum Refusal {
 pub struct Policy {
     /// The document.
     pub settings: Settings,
-    /// TLS for the SC and for SPUs, built from the document's identity.
-    pub tls: ServerTls,
+    /// TLS for the SC and for SPUs, built from the document's identity; without one there is plaintext on loopback.
+    pub tls: Option<ServerTls>,
     roles: HashMap<Uuid, Role>,
     revoked: HashSet<String>,
 }
@@ -64,9 +67,11 @@ impl Policy {
             return Err(PolicyError::Version(settings.version));
         }
         check_spus(&settings)?;
-        let tls = match previous.filter(|previous| previous.settings.identity == settings.identity) {
-            Some(previous) => previous.tls.clone(),
-            None => ServerTls::build(&settings.identity)?,
+        let tls = match (&settings.identity, previous) {
+            (None, Some(previous)) if previous.tls.is_some() => return Err(PolicyError::NoIdentity),
+            (None, _) => None,
+            (identity, Some(previous)) if previous.settings.identity == *identity => previous.tls.clone(),
+            (Some(identity), _) => Some(ServerTls::build(identity)?),
         };
         let roles = settings.access.entries.iter().map(|entry| (entry.principal, entry.role)).collect();
         let revoked = settings.access.revoked_serials.iter().cloned().collect();
@@ -78,6 +83,9 @@ impl Policy {
         let principal = &credential.principal;
         if (principal.tenant, principal.cluster) != (self.settings.tenant, self.settings.cluster) {
             return Err(Refusal::Elsewhere);
+        }
+        if principal.id == LOCAL_PRINCIPAL && self.tls.is_some() {
+            return Err(Refusal::Unknown);
         }
         if self.revoked.contains(&credential.serial) {
             return Err(Refusal::Revoked);

@@ -180,8 +180,24 @@ impl Config {
         let tcp = sc.chain(spu).find(|address| matches!(address, Address::Tcp(_)));
         match (tcp, &self.internal) {
             (Some(tcp), None) => Err(format!("{tcp} needs the section [internal], which is missing")),
-            _ => Ok(()),
+            _ => self.check_plaintext(),
         }
+    }
+
+    /// A cluster has TLS, all of it, or none.
+    fn check_plaintext(&self) -> Result<(), String> {
+        let sc = self.sc.iter().flat_map(|sc| &sc.public);
+        let mut public = sc.chain(self.spu.iter().flat_map(|spu| &spu.public));
+        let Some(plain) = public.clone().find(|address| address.is_plain()) else { return Ok(()) };
+        if let Some(tls) = public.find(|address| !address.is_plain()) {
+            return Err(format!(
+                "{plain} has no TLS and {tls} has: a cluster has it on all its addresses or on none"
+            ));
+        }
+        if self.internal.is_some() {
+            return Err(format!("{plain} has no TLS, and the section [internal] is for a cluster that has"));
+        }
+        Ok(())
     }
 
     fn check_parts(&self, role: Role) -> Result<(), String> {

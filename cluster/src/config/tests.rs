@@ -54,12 +54,38 @@ fn what_is_wrong_is_said() {
         ("[spu]", "[spu.scrub]\nbytes_per_second = 0\n[spu]", Role::Node, "spu.scrub.bytes_per_second"),
         ("[spu]", "[spu.scrub]\nperiod = 9\n[spu]", Role::Node, "unknown field `period`"),
         ("tcp:127.0.0.1:0", "udp:127.0.0.1:0", Role::Node, "is not an address"),
+        ("tcp:127.0.0.1:0", "tcp+plain:0.0.0.0:9003", Role::Node, "listens on loopback only"),
+        ("tcp:127.0.0.1:0", "tcp+plain:127.0.0.1:9003", Role::Node, "on all its addresses or on none"),
     ] {
         let text = if from.is_empty() { NODE.to_owned() } else { NODE.replace(from, to) };
         let error = load(&text, role).unwrap_err();
         assert!(error.contains(expected), "{expected:?} not in {error:?}");
     }
     assert!(load("", Role::Node).unwrap_err().contains("role_dir_data"));
+}
+
+const LAPTOP: &str = r#"
+role_dir_data = "/c/data"
+tenant = "6f1c7a52-0d4e-4a57-9f5a-0d8a3c0e9f01"
+cluster = "6f1c7a52-0d4e-4a57-9f5a-0d8a3c0e9f02"
+[sc]
+public = ["tcp+plain:127.0.0.1:9003", "tcp+plain:[::1]:9003"]
+control = "unix:/c/run/control.sock"
+link = "unix:/c/run/link.sock"
+"#;
+
+#[test]
+fn a_cluster_without_tls_is_on_loopback_and_has_no_certificates() {
+    let config = load(LAPTOP, Role::Sc).unwrap();
+    assert!(config.sc.unwrap().public.iter().all(ListenAddress::is_plain));
+    let internal = "[internal]\ncertificate_file = \"/c\"\nkey_file = \"/k\"\nca_file = \"/a\"\nname = \"internal.c1\"\n[sc]";
+    let error = load(&LAPTOP.replace("[sc]", internal), Role::Sc).unwrap_err();
+    assert!(error.contains("a cluster that has"), "{error}");
+    for elsewhere in ["0.0.0.0", "192.168.1.7", "localhost"] {
+        let error = load(&LAPTOP.replace("127.0.0.1", elsewhere), Role::Sc).unwrap_err();
+        assert!(error.contains("without TLS a server listens on loopback only"), "{error}");
+        assert!(error.contains("tcp+plain:127.0.0.1:PORT"), "{error}");
+    }
 }
 
 const POD: &str = r#"

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use rustls::server::Acceptor;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::LazyConfigAcceptor;
@@ -77,6 +78,12 @@ enum Refused {
     Name(Option<String>),
     #[error("no client certificate")]
     NoCertificate,
+    #[error("the settings in force have no identity for TLS")]
+    NoIdentity,
+    #[error("the settings in force want TLS, and this listener has none")]
+    WantsTls,
+    #[error("without TLS only this machine is served")]
+    NotFromHere,
     #[error(transparent)]
     Credential(#[from] CredentialError),
     #[error(transparent)]
@@ -128,6 +135,7 @@ impl<S: Service> AcceptLoop<S> {
                 server: Arc::clone(&self.server),
                 service: Arc::clone(&self.service),
                 behind_proxy: self.listener.behind_proxy(),
+                plain: self.listener.address().is_plain(),
             };
             self.tasks.spawn(connection.run(socket, peer, handshake));
         }
@@ -151,11 +159,12 @@ struct Connection<S> {
     server: Arc<Server>,
     service: Arc<S>,
     behind_proxy: bool,
+    plain: bool,
 }
 
 /// A connection whose client is known.
-struct Established {
-    socket: TlsStream<Transport>,
+struct Established<T> {
+    socket: T,
     credential: Credential,
     address: Option<SocketAddr>,
     /// Marked seen before the certificate was judged, so that no change falls between.
@@ -165,51 +174,96 @@ struct Established {
 
 impl<S: Service> Connection<S> {
     async fn run(self, socket: Transport, peer: Option<SocketAddr>, handshake: OwnedSemaphorePermit) {
+        if self.plain {
+            let establish = std::future::ready(self.establish_plain(socket, peer));
+            if let Some(established) = self.in_time(establish, peer, handshake).await {
+                self.serve(established).await;
+            }
+        } else {
+            let establish = Box::pin(self.establish(socket, peer));
+            if let Some(established) = self.in_time(establish, peer, handshake).await {
+                self.serve(established).await;
+            }
+        }
+    }
+
+    /// A client's way in, for as long as a handshake may take.
+    async fn in_time<T>(
+        &self,
+        establish: impl Future<Output = Result<Established<T>, Refused>>,
+        peer: Option<SocketAddr>,
+        handshake: OwnedSemaphorePermit,
+    ) -> Option<Established<T>> {
         let within = self.server.timing.handshake;
-        let establish = Box::pin(self.establish(socket, peer));
         let established = tokio::select! {
-            () = self.server.stop.cancelled() => return,
+            () = self.server.stop.cancelled() => return None,
             established = timeout(within, establish) => established.unwrap_or(Err(Refused::Timeout)),
         };
         drop(handshake);
-        match established {
-            Ok(established) => self.serve(established).await,
-            Err(reason) => {
-                self.server.usage.connections_refused.add(1);
-                debug!(?peer, %reason, "connection refused");
-            }
-        }
+        let count = |reason: &Refused| {
+            self.server.usage.connections_refused.add(1);
+            debug!(?peer, %reason, "connection refused");
+        };
+        established.inspect_err(count).ok()
     }
 
     async fn establish(
         &self,
         mut socket: Transport,
         peer: Option<SocketAddr>,
-    ) -> Result<Established, Refused> {
-        let mut policy_watch = self.server.policy.clone();
-        let policy = policy_watch.borrow_and_update().clone().ok_or(Refused::NoPolicy)?;
+    ) -> Result<Established<TlsStream<Transport>>, Refused> {
+        let mut watch = self.server.policy.clone();
+        let policy = watch.borrow_and_update().clone().ok_or(Refused::NoPolicy)?;
         let address = if self.behind_proxy { read_header(&mut socket).await? } else { peer };
         let socket = self.handshake(&policy, socket).await?;
         let certificates = socket.get_ref().1.peer_certificates();
         let leaf = certificates.and_then(|chain| chain.first()).ok_or(Refused::NoCertificate)?;
         let credential = Credential::of(leaf)?;
-        policy.role_of(&credential, SystemTime::now())?;
+        let admission = self.admit(&policy, &credential)?;
+        Ok(Established { socket, credential, address, policy: watch, admission })
+    }
+
+    /// Without TLS, where configuration and settings both say so: whoever is on this machine is the one principal.
+    fn establish_plain(
+        &self,
+        socket: Transport,
+        peer: Option<SocketAddr>,
+    ) -> Result<Established<Transport>, Refused> {
+        let mut watch = self.server.policy.clone();
+        let policy = watch.borrow_and_update().clone().ok_or(Refused::NoPolicy)?;
+        if policy.tls.is_some() {
+            return Err(Refused::WantsTls);
+        }
+        // A machine can be set to route to 127.0.0.0/8 from outside.
+        if !peer.is_some_and(|peer| peer.ip().is_loopback()) {
+            return Err(Refused::NotFromHere);
+        }
+        let credential = Credential::local(&policy.settings);
+        let admission = self.admit(&policy, &credential)?;
+        Ok(Established { socket, credential, address: peer, policy: watch, admission })
+    }
+
+    fn admit(&self, policy: &Policy, credential: &Credential) -> Result<Admission, Refused> {
+        policy.role_of(credential, SystemTime::now())?;
         let limit = policy.settings.limits.connections;
-        let admission = self.server.limit.admit(limit, &self.server.usage).ok_or(Refused::Full)?;
-        Ok(Established { socket, credential, address, policy: policy_watch, admission })
+        self.server.limit.admit(limit, &self.server.usage).ok_or(Refused::Full)
     }
 
     /// The name is looked at before any key is used.
     async fn handshake(&self, policy: &Policy, socket: Transport) -> Result<TlsStream<Transport>, Refused> {
+        let tls = policy.tls.as_ref().ok_or(Refused::NoIdentity)?;
         let start = LazyConfigAcceptor::new(Acceptor::default(), socket).await?;
         let asked = start.client_hello().server_name().map(str::to_owned);
         if !self.server.name.answers_to(asked.as_deref(), &policy.settings) {
             return Err(Refused::Name(asked));
         }
-        Ok(start.into_stream(policy.tls.config(&self.server.name)).await?)
+        Ok(start.into_stream(tls.config(&self.server.name)).await?)
     }
 
-    async fn serve(&self, established: Established) {
+    async fn serve<T>(&self, established: Established<T>)
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let Established { socket, credential, address, policy, admission } = established;
         let principal = credential.principal.id;
         let (outbox, outgoing) = Outbox::new();

@@ -23,6 +23,19 @@ pub enum ListenAddress {
     Tcp(String),
     /// `tcp+proxy:HOST:PORT`: a gateway elsewhere; a PROXY header is required.
     TcpBehindProxy(String),
+    /// `tcp+plain:ADDRESS:PORT`: clients on this machine, without TLS.
+    Plain(Loopback),
+}
+
+/// A TCP address that only this machine reaches: 127.0.0.0/8 or ::1, as a number, since a name may come to mean
+/// another address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Loopback(SocketAddr);
+
+impl Loopback {
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok().filter(|address: &SocketAddr| address.ip().is_loopback()).map(Self)
+    }
 }
 
 /// An address that cannot be listened on.
@@ -31,6 +44,11 @@ pub enum ListenError {
     /// Not one of the forms.
     #[error("{0:?} is not an address: write unix:PATH, tcp:HOST:PORT or tcp+proxy:HOST:PORT")]
     Form(String),
+    /// Plaintext that other machines could reach.
+    #[error(
+        "{0:?} is refused: without TLS a server listens on loopback only; write tcp+plain:127.0.0.1:PORT or tcp+plain:[::1]:PORT"
+    )]
+    NotLoopback(String),
     /// The kernel takes no longer path.
     #[error("the socket path {0:?} is longer than {MAX_UNIX_PATH} bytes: choose a shorter folder")]
     PathTooLong(PathBuf),
@@ -60,6 +78,9 @@ impl FromStr for ListenAddress {
             Some(("unix", path)) if !path.is_empty() => Ok(Self::Unix(path.into())),
             Some(("tcp", rest)) => host_and_port(rest).map(Self::Tcp),
             Some(("tcp+proxy", rest)) => host_and_port(rest).map(Self::TcpBehindProxy),
+            Some(("tcp+plain", rest)) => Loopback::parse(rest)
+                .map(Self::Plain)
+                .ok_or_else(|| ListenError::NotLoopback(text.to_owned())),
             _ => Err(ListenError::Form(text.to_owned())),
         }
     }
@@ -71,7 +92,15 @@ impl fmt::Display for ListenAddress {
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
             Self::Tcp(address) => write!(f, "tcp:{address}"),
             Self::TcpBehindProxy(address) => write!(f, "tcp+proxy:{address}"),
+            Self::Plain(Loopback(address)) => write!(f, "tcp+plain:{address}"),
         }
+    }
+}
+
+impl ListenAddress {
+    /// Whether clients are met without TLS.
+    pub fn is_plain(&self) -> bool {
+        matches!(self, Self::Plain(_))
     }
 }
 
@@ -97,6 +126,10 @@ impl Listener {
                 let bound = TcpListener::bind(host.as_str()).await;
                 ListenSocket::Tcp(bound.map_err(|source| failed(&address, source))?)
             }
+            ListenAddress::Plain(Loopback(host)) => {
+                let bound = TcpListener::bind(host).await;
+                ListenSocket::Tcp(bound.map_err(|source| failed(&address, source))?)
+            }
         };
         Ok(Self { address, socket })
     }
@@ -116,7 +149,7 @@ impl Listener {
 
     /// Whether connections begin with a PROXY header.
     pub(super) fn behind_proxy(&self) -> bool {
-        !matches!(self.address, ListenAddress::Tcp(_))
+        matches!(self.address, ListenAddress::Unix(_) | ListenAddress::TcpBehindProxy(_))
     }
 
     /// The next connection, and its peer's address where the socket knows one.
@@ -156,12 +189,31 @@ mod tests {
 
     #[test]
     fn addresses_are_written_as_they_are_read() {
-        for text in ["unix:/run/sc.sock", "tcp:127.0.0.1:0", "tcp+proxy:[::1]:9003"] {
+        let plain = ["tcp+plain:127.0.0.1:9003", "tcp+plain:[::1]:0", "tcp+plain:127.8.0.1:1"];
+        for text in ["unix:/run/sc.sock", "tcp:127.0.0.1:0", "tcp+proxy:[::1]:9003"].into_iter().chain(plain)
+        {
             assert_eq!(text.parse::<ListenAddress>().unwrap().to_string(), text);
         }
         let long = format!("unix:/{}", "x".repeat(107));
         for text in ["", "unix:", "tcp:9003", "tcp::1x", "udp:1.2.3.4:5", "/run/sc.sock", &long] {
             assert!(text.parse::<ListenAddress>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn plaintext_is_refused_on_every_address_but_loopback() {
+        for elsewhere in [
+            "0.0.0.0:9003",
+            "[::]:9003",
+            "192.168.1.7:9003",
+            "[fe80::1]:9003",
+            "[::ffff:127.0.0.1]:9003",
+            "localhost:9003",
+            "127.0.0.1",
+            "",
+        ] {
+            let refused = format!("tcp+plain:{elsewhere}").parse::<ListenAddress>();
+            assert!(matches!(refused, Err(ListenError::NotLoopback(_))), "{elsewhere}");
         }
     }
 

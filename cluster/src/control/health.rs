@@ -20,6 +20,8 @@ pub struct ClusterHealth {
     pub generation: u64,
     /// The cluster's SPUs.
     pub spus: Vec<SpuHealth>,
+    /// Topics, the system's not counted.
+    pub topics: usize,
     /// Partitions, the system's not counted.
     pub partitions: u32,
     /// Bytes of log over all SPUs.
@@ -77,6 +79,7 @@ pub fn of_cluster(state: &State) -> ClusterHealth {
                 replicas: replicas.get(&spu.id).copied().unwrap_or(0),
             })
             .collect(),
+        topics: state.n_topics(),
         partitions: state.metadata.n_partitions(),
         storage_bytes: state.storage_bytes(),
         damaged: state.partitions.values().map(|partition| partition.damaged()).sum(),

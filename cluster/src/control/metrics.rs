@@ -53,8 +53,7 @@ pub fn of_process(usage: &Usage) -> String {
 pub fn of_cluster(state: &State) -> String {
     let mut page = Page::default();
     page.family("topics", GAUGE, "Topics, the system's not counted.");
-    let n_topics = state.topics.values().filter(|view| !view.topic.spec.options.system).count();
-    page.sample("topics", &[], n_topics);
+    page.sample("topics", &[], state.n_topics());
     page.family("partitions", GAUGE, "Partitions, the system's not counted.");
     page.sample("partitions", &[], state.metadata.n_partitions());
     page.family("storage_bytes", GAUGE, "Bytes of log over all SPUs.");

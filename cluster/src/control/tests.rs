@@ -67,7 +67,7 @@ async fn settings_are_taken_refused_and_kept() {
     settings.generation = 4;
     assert_eq!(controlled.push(&settings).await.0, 409);
     settings.generation = 6;
-    settings.identity.key_pem = rcgen::KeyPair::generate().unwrap().serialize_pem();
+    settings.identity.as_mut().unwrap().key_pem = rcgen::KeyPair::generate().unwrap().serialize_pem();
     let (status, problem) = controlled.push(&settings).await;
     assert!(status == 400 && problem.contains("error") && !problem.contains("PRIVATE"), "{problem}");
     assert_eq!(controlled.ask("PUT", "/v1/settings", "{}").await.0, 400);

@@ -102,6 +102,8 @@ pub struct SpuView {
     pub id: i32,
     /// Where clients dial it.
     pub endpoint: PublicEndpoint,
+    /// Whether they meet TLS there.
+    pub tls: bool,
     /// The failure domain that it is in.
     pub rack: Option<String>,
     /// Whether it is there.
@@ -232,7 +234,8 @@ impl State {
         let view = |spu: &cluster_settings::SpuEntry| {
             let view = SpuView {
                 id: spu.id,
-                endpoint: settings.public_endpoint.clone(),
+                endpoint: spu.public_endpoint.as_ref().unwrap_or(&settings.public_endpoint).clone(),
+                tls: settings.identity.is_some(),
                 rack: spu.rack.clone(),
                 online: live.online.contains(&spu.id),
             };
@@ -240,6 +243,11 @@ impl State {
             (spu.name.clone(), known.unwrap_or_else(|| Arc::new(view)))
         };
         settings.spus.iter().map(view).collect()
+    }
+
+    /// Topics, the system's not counted.
+    pub fn n_topics(&self) -> usize {
+        self.topics.values().filter(|view| !view.topic.spec.options.system).count()
     }
 
     /// Bytes of log over all SPUs.

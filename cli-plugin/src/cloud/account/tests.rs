@@ -89,6 +89,7 @@ fn places_with(remote: &str, credential: Option<Credential>) -> (tempfile::TempD
     let places = Places {
         profiles: folder.path().join("config"),
         cloud: folder.path().join("cloud"),
+        local: folder.path().join("local"),
         extensions: folder.path().join("extensions"),
     };
     let session = Session {

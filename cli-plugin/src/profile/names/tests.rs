@@ -146,3 +146,29 @@ fn switching_needs_a_known_profile() {
     all.switch("other").unwrap();
     assert_eq!(as_the_client_reads_it(&all).current_profile_name(), Some("other"));
 }
+
+#[test]
+fn the_cluster_on_this_machine_takes_its_name_from_nobody_else() {
+    let mut profiles = Profiles::parse("").unwrap();
+    profiles.set_plain_cluster("mine", "10.0.0.7:9003");
+    profiles.set_local_cluster("local", "localhost:9003").unwrap();
+    assert!(profiles.is_local("local") && !profiles.is_local("mine"));
+    assert_eq!(profiles.current().as_deref(), Some("local"));
+    profiles.set_local_cluster("local", "localhost:9103").unwrap();
+    let text = profiles.to_string();
+    assert!(text.contains("localhost:9103") && text.contains("tls_policy = \"disabled\""), "{text}");
+    profiles.delete("local").unwrap();
+    assert!(profiles.current().is_none() && !profiles.exists("local"));
+
+    let another = |text: &str| Profiles::parse(text).unwrap().takes_local_cluster("local").is_err();
+    let cluster = |endpoint: &str, tls: &str| {
+        format!(
+            "[profile.local]\ncluster = \"local\"\n[cluster.local]\nendpoint = \"{endpoint}\"\n[cluster.local.tls]\ntls_policy = \"{tls}\"\n"
+        )
+    };
+    assert!(!another(&cluster("localhost:9003", "disabled")), "upstream's own");
+    assert!(!another(&cluster("[::1]:9003", "disabled")));
+    assert!(another(&cluster("localhost:9003", "verified")));
+    assert!(another(&cluster("10.0.0.7:9003", "disabled")));
+    assert!(another("[profile.local]\ncluster = \"elsewhere\"\n"));
+}

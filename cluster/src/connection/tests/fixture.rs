@@ -98,9 +98,15 @@ impl Cluster {
             cluster: self.id,
             domain: DOMAIN.into(),
             public_endpoint: PublicEndpoint { host: "127.0.0.1".into(), port: 9443 },
-            spus: vec![SpuEntry { id: 5001, name: "main-0".into(), rack: None, leaving: false }],
+            spus: vec![SpuEntry {
+                id: 5001,
+                name: "main-0".into(),
+                rack: None,
+                leaving: false,
+                public_endpoint: None,
+            }],
             durability: Durability::Disk,
-            identity: self.identity.clone(),
+            identity: Some(self.identity.clone()),
             access: AccessList {
                 entries: vec![entry(self.admin, Role::Admin), entry(self.user, Role::User)],
                 revoked_serials: Vec::new(),
@@ -184,7 +190,17 @@ impl Running {
         service: Arc<S>,
         usage: Arc<Usage>,
     ) -> Self {
-        let listener = Listener::bind("tcp:127.0.0.1:0".parse().unwrap()).await.unwrap();
+        Self::on("tcp:127.0.0.1:0", name, policy, service, usage).await
+    }
+
+    pub(crate) async fn on<S: Service>(
+        address: &str,
+        name: ServerName,
+        policy: watch::Sender<Option<Arc<Policy>>>,
+        service: Arc<S>,
+        usage: Arc<Usage>,
+    ) -> Self {
+        let listener = Listener::bind(address.parse().unwrap()).await.unwrap();
         let address = listener.tcp_address().unwrap();
         let stop = CancellationToken::new();
         let server = Server {

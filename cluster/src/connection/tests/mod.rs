@@ -5,6 +5,7 @@ pub(crate) mod fixture;
 mod entry;
 mod flow;
 mod hostile;
+mod plain;
 
 use std::sync::Arc;
 

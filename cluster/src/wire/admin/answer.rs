@@ -246,13 +246,14 @@ fn partition(key: &PartitionKey, view: &PartitionView, version: i16) -> Metadata
 
 fn spu(name: &str, view: &SpuView) -> Metadata<SpuSpec> {
     let endpoint = &view.endpoint;
+    let encryption = if view.tls { EncryptionEnum::SSL } else { EncryptionEnum::PLAINTEXT };
     let spec = SpuSpec {
         id: view.id,
         spu_type: SpuType::Managed,
         public_endpoint: IngressPort {
             port: endpoint.port,
             ingress: vec![IngressAddr { hostname: Some(endpoint.host.clone()), ip: None }],
-            encryption: EncryptionEnum::SSL,
+            encryption,
         },
         // SPUs talk to each other on links of their own that no client can reach.
         private_endpoint: Endpoint { port: 0, host: String::new(), encryption: EncryptionEnum::SSL },

@@ -180,6 +180,7 @@ impl Pass<'_> {
             name: spu.name,
             rack: (!zones.is_empty()).then_some(spu.set),
             leaving: number >= content.leaving_from,
+            public_endpoint: None,
         };
         numbered.map(entry).collect()
     }

@@ -58,7 +58,13 @@ impl World {
     pub fn new(n_spus: i32) -> Self {
         let cluster = Cluster::new();
         let mut settings = cluster.settings();
-        let spu = |n| SpuEntry { id: 5001 + n, name: format!("main-{n}"), rack: None, leaving: false };
+        let spu = |n| SpuEntry {
+            id: 5001 + n,
+            name: format!("main-{n}"),
+            rack: None,
+            leaving: false,
+            public_endpoint: None,
+        };
         settings.spus = (0..n_spus).map(spu).collect();
         Self { dir: tempfile::tempdir().unwrap(), cluster, settings }
     }

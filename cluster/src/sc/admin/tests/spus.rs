@@ -140,7 +140,7 @@ async fn settings_reach_spus_and_older_or_foreign_ones_are_refused() {
     newer.cluster = uuid::Uuid::new_v4();
     assert!(matches!(process.sc.put_settings(newer.clone()).await, Err(SettingsRefused::Elsewhere)));
     newer.cluster = world.settings.cluster;
-    newer.identity.key_pem = "no key".into();
+    newer.identity.as_mut().unwrap().key_pem = "no key".into();
     assert!(matches!(process.sc.put_settings(newer).await, Err(SettingsRefused::Invalid(_))));
 }
 
