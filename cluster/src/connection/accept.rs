@@ -193,7 +193,7 @@ impl<S: Service> Connection<S> {
         let certificates = socket.get_ref().1.peer_certificates();
         let leaf = certificates.and_then(|chain| chain.first()).ok_or(Refused::NoCertificate)?;
         let credential = Credential::of(leaf)?;
-        policy.role_of(&credential, SystemTime::now())?;
+        policy.grant_of(&credential, SystemTime::now())?;
         let limit = policy.settings.limits.connections;
         let admission = self.server.limit.admit(limit, &self.server.usage).ok_or(Refused::Full)?;
         Ok(Established { socket, credential, address, policy: policy_watch, admission })

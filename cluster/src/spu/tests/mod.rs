@@ -4,4 +4,5 @@ mod assigned;
 mod consumers;
 mod fixture;
 mod produce;
+mod rules;
 mod stream;
