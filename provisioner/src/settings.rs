@@ -4,7 +4,7 @@ use std::path::Path;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use cluster_settings::{Identity, PublicEndpoint, Settings, SpuEntry, VERSION};
+use cluster_settings::{Identity, PublicEndpoint, Settings, SpuEntry};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -32,7 +32,7 @@ pub fn build(
 ) -> Option<Settings> {
     let client_ca = details.client_ca.as_ref()?;
     Some(Settings {
-        version: VERSION,
+        version: details.access.version(),
         generation: details.generation.unsigned_abs() + offset,
         tenant: details.tenant,
         cluster,

@@ -178,6 +178,32 @@ async fn a_cluster_with_newer_settings_than_the_database_gets_what_is_wanted_now
 }
 
 #[tokio::test]
+async fn rules_reach_the_cluster_and_a_certificates_own_entry_goes_with_it() {
+    let world = World::new().await;
+    let cluster = world.cluster("blue", 1).await;
+    world.until_state(cluster, "running").await;
+    let one = r#"WITH person AS (INSERT INTO users (email, password_hash) VALUES ('own@example.com', '') RETURNING id),
+      entry AS (INSERT INTO access_entries (cluster_id, user_id, own, rules)
+                SELECT $1, id, true, '[{"topics": "orders-*", "rights": ["produce"]}]' FROM person RETURNING principal_id)
+      INSERT INTO certificates (request_id, organisation_id, cluster_id, kind, principal_id, serial, public_key_hash,
+                                not_before, not_after)
+      SELECT gen_random_uuid(), gen_random_uuid(), $1, 'client', principal_id, '\x0102030405060708', sha256(''), now(),
+             now() + interval '1 day' FROM entry"#;
+    world.sql(one, cluster).await;
+    let rules = json!([{"topics": "orders-*", "rights": ["produce"]}]);
+    let settings = || world.settings(cluster).unwrap();
+    let has_rules = async || settings()["access"]["entries"][0]["rules"] == rules;
+    world.until("the rules are in force", has_rules).await;
+    assert_eq!(settings()["version"], 2);
+    world
+        .sql("UPDATE certificates SET revoked_at = now() WHERE cluster_id = $1 AND kind = 'client'", cluster)
+        .await;
+    let is_gone = async || settings()["access"]["revoked_serials"] == json!(["102030405060708"]);
+    world.until("the revocation is in force", is_gone).await;
+    assert_eq!((&settings()["access"]["entries"], &settings()["version"]), (&json!([]), &json!(1)));
+}
+
+#[tokio::test]
 async fn a_cluster_that_cannot_start_says_so_and_holds_up_no_other() {
     let world = World::new().await;
     let cluster = world.cluster("blue", 1).await;

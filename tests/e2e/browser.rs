@@ -1,6 +1,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use anyhow::Context;
 use e2e::chromium::{Chromium, Look};
 use e2e::cloud::Cloud;
 use e2e::person::Person;
@@ -206,11 +207,26 @@ async fn every_page_is_pictured_on_phone_and_desktop_in_light_and_dark() -> anyh
     let cloud = Cloud::shared()?;
     let tenant = Tenant::new(cloud).await?;
     cloud.grant_operator(&tenant.person.email)?;
+    let file = tenant.home.path().join("press.toml").display().to_string();
+    let rules = [
+        "--allow",
+        "produce,consume:orders-europe-*",
+        "--allow",
+        "consume:prices",
+        "--allow",
+        "admin:scratch-*",
+    ];
+    let words = ["cloud", "certificate", "create", &tenant.cluster.name, "--file", &file];
+    tenant.fluvio(&[&words[..], &rules].concat()).await?.succeed()?;
+    let certificates = tenant.person.certificates(&tenant.cluster.id).await?;
+    let press = certificates.iter().find(|each| each["label"] == "press.toml").context("not listed")?;
+    let press = press["id"].as_str().context("an id")?;
     for (device, width, height) in [("desktop", 1280, 900), ("phone", 390, 844)] {
         for (tone, dark) in [("light", false), ("dark", true)] {
             let look = Look { width, height, dark };
             let folder = programs::output(&format!("screenshots/{device}-{tone}"))?;
             let cluster = format!("/clusters/{}", tenant.cluster.id);
+            let (profile, rights) = (format!("{cluster}/profile"), format!("{cluster}/rights/{press}"));
             let stranger = Chromium::open(look).await?;
             for (name, path) in
                 [("landing", "/"), ("sign-up", "/signup"), ("login", "/login"), ("outbox", "/outbox")]
@@ -223,6 +239,8 @@ async fn every_page_is_pictured_on_phone_and_desktop_in_light_and_dark() -> anyh
                 ("dashboard", "/clusters"),
                 ("new-cluster", "/clusters/new"),
                 ("cluster", cluster.as_str()),
+                ("profile", profile.as_str()),
+                ("rights", rights.as_str()),
                 ("account", "/account"),
                 ("fleet", "/fleet"),
                 ("not-found", "/no-such-page"),

@@ -102,6 +102,8 @@ async fn no_token_and_no_cookie_reaches_another_tenants_objects() -> anyhow::Res
             Ask::get(&format!("{cluster}/profile")),
             Ask::new(Method::POST, &format!("{cluster}/certificates")).json(&json!({"csr": csr()?})),
             Ask::new(Method::DELETE, &format!("{cluster}/certificates/{certificate}")),
+            Ask::new(Method::PATCH, &format!("{cluster}/certificates/{certificate}"))
+                .json(&json!({"role": "admin"})),
             // Another tenant's certificate under one's own cluster.
             Ask::new(
                 Method::DELETE,
@@ -113,7 +115,8 @@ async fn no_token_and_no_cookie_reaches_another_tenants_objects() -> anyhow::Res
             let answer = who.person.api.ask(ask).await?;
             assert_eq!(answer.status, 404, "{what}: {}", answer.text());
         }
-        for page in ["", "/events", "/pause", "/delete"] {
+        let rights = format!("/rights/{certificate}");
+        for page in ["", "/events", "/pause", "/delete", "/profile", &rights] {
             let answer = who.person.browser.get(&format!("/clusters/{}{page}", whose.cluster.id)).await?;
             assert_eq!(answer.status, 404, "the page of another tenant's cluster {page}");
         }

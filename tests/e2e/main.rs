@@ -20,6 +20,7 @@ mod limits; // quotas, floods, and the others who must not notice
 mod main_job; // sign-up to the first record, every codec, isolation, offset and partition
 mod own_tls; // the portal's own certificate, renewed while it runs
 mod partitions; // servers that do not reach each other, and whether one log explains what clients saw
+mod permissions; // certificates with rules for topics, changed while they are used
 mod planted; // acknowledging before fsync, planted in a copy, is caught
 mod power_cuts; // the disk as it was at the instant of the cut
 mod promises; // every promise names a test that exists

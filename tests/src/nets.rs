@@ -127,7 +127,7 @@ impl Nets {
     }
 
     fn address(&self, host: u8) -> Ipv4Addr {
-        Ipv4Addr::new(10, 213, self.subnet, host)
+        Ipv4Addr::new(10, 214, self.subnet, host)
     }
 }
 

@@ -117,9 +117,15 @@ pub struct Certificate {
     /// Where it is used, in the words of whoever asked for it.
     #[serde(default)]
     pub label: Option<String>,
-    /// `admin` or `user`.
+    /// The entry of the access list; certificates with the same one have the same rights.
+    #[serde(default)]
+    pub principal: Option<String>,
+    /// `admin` or `user`, if there are no rules.
     #[serde(default)]
     pub role: Option<String>,
+    /// What counts instead of a role.
+    #[serde(default)]
+    pub rules: Option<Vec<Rule>>,
     /// When it was issued.
     #[serde(default)]
     pub created_at: Option<String>,
@@ -129,6 +135,15 @@ pub struct Certificate {
     /// When somebody ended it.
     #[serde(default)]
     pub revoked_at: Option<String>,
+}
+
+/// Rights on some topics.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rule {
+    /// A name, a prefix with `*` behind it, or `*`.
+    pub topics: String,
+    /// `produce`, `consume`, `admin`.
+    pub rights: Vec<String>,
 }
 
 /// A certificate that was just signed.
@@ -143,6 +158,12 @@ pub struct Issued {
     /// When it ends.
     #[serde(default)]
     pub not_after: Option<String>,
+    /// `admin` or `user`, if there are no rules.
+    #[serde(default)]
+    pub role: Option<String>,
+    /// What counts instead of a role.
+    #[serde(default)]
+    pub rules: Option<Vec<Rule>>,
 }
 
 /// An error as the portal tells it (RFC 9457), with its next step.

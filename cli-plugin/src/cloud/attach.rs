@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use super::account::{Account, segment};
 use super::answers::{Cluster, Issued};
 use super::api::Call;
-use super::key::make_key;
+use super::key::{KeyAndRequest, make_key};
 use super::session::WrittenProfile;
 use crate::failure::{Failure, OrFail};
 use crate::output::{self, Table, progress::Progress};
@@ -29,10 +29,22 @@ const PROOF_PAUSE: Duration = Duration::from_millis(150);
 
 /// `GET /clusters/{c}/profile`.
 #[derive(Deserialize)]
-struct SuggestedProfile {
-    name: String,
+pub struct SuggestedProfile {
+    /// A name for it.
+    pub name: String,
     endpoint: String,
     domain: String,
+}
+
+/// The cluster as a profile file keeps it.
+pub fn entry(suggested: &SuggestedProfile, made: &KeyAndRequest, issued: Issued) -> CloudCluster {
+    CloudCluster {
+        endpoint: suggested.endpoint.clone(),
+        domain: suggested.domain.clone(),
+        key: made.key.to_string(),
+        certificate: issued.certificate,
+        authority: issued.ca,
+    }
 }
 
 /// A profile that works.
@@ -63,19 +75,14 @@ pub fn attach(
     let body = json!({ "csr": made.request, "label": label() });
     let key = uuid::Uuid::new_v4().to_string();
     let issued: Issued = account.call(&Call::post(&format!("{base}/certificates"), &body).once(&key))?;
-    let entry = CloudCluster {
-        endpoint: suggested.endpoint.clone(),
-        domain: suggested.domain,
-        key: made.key.to_string(),
-        certificate: issued.certificate,
-        authority: issued.ca,
-    };
+    let (id, not_after) = (issued.id.clone(), issued.not_after.clone());
+    let entry = entry(&suggested, &made, issued);
     profile::update(&places.profiles, |profiles| {
         profiles.set_cloud_cluster(&name, &entry, make_current).map_err(|error| refused(&error))
     })?;
-    remember(account, &name, cluster, &issued.id, issued.not_after.as_deref())?;
+    remember(account, &name, cluster, &id, not_after.as_deref())?;
     let spus = prove(&places.profiles, &name)?;
-    Ok(Attached { profile: name, endpoint: suggested.endpoint, not_after: issued.not_after, spus })
+    Ok(Attached { profile: name, endpoint: suggested.endpoint, not_after, spus })
 }
 
 /// Says what is there now and what to do next.

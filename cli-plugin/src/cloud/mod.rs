@@ -92,5 +92,12 @@ mod tests {
         assert_eq!(code(&["fluvio cloud", "cluster", "create", "c", "--profile", "p"]), 2);
         assert_eq!(code(&["fluvio cloud", "cluster", "update", "c"]), 2, "a change of nothing");
         assert_eq!(code(&["fluvio cloud", "cluster", "update", "c", "--spus", "3", "--plan", "large"]), 0);
+        let change =
+            |words: &[&str]| code(&[&["fluvio cloud", "certificate", "update", "c", "id"], words].concat());
+        assert_eq!(change(&[]), 2, "a change of nothing");
+        assert_eq!(change(&["--allow", "produce:a", "--allow", "consume:b-*"]), 0);
+        assert_eq!(change(&["--allow", "produce:a", "--role", "user"]), 2);
+        assert_eq!(change(&["--allow", "orders"]), 2);
+        assert_eq!(code(&["fluvio cloud", "certificate", "create", "c"]), 2, "a key must go somewhere");
     }
 }

@@ -101,7 +101,7 @@ pub fn settings(book: &Book) -> Settings {
         durability: Durability::Disk,
         identity: None,
         access: AccessList {
-            entries: vec![AccessEntry { principal: LOCAL_PRINCIPAL, role: Role::Admin }],
+            entries: vec![AccessEntry { principal: LOCAL_PRINCIPAL, role: Role::Admin, rules: None }],
             revoked_serials: Vec::new(),
         },
         limits: LIMITS,

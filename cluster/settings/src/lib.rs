@@ -6,14 +6,17 @@
 //! when the SC, the provisioner or Postgres is away. This crate is the format and nothing else.
 
 mod principal;
+mod rules;
 
 pub use principal::{Principal, PrincipalError};
+pub use rules::{RULES_MAX, Right, Rule, RuleError, TopicPattern};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// The version of the document that this build writes; a reader refuses a newer one.
-pub const VERSION: u32 = 1;
+/// The newest version of the document that this build reads and writes; a reader refuses a newer one. Version 2 brought
+/// [`AccessEntry::rules`].
+pub const VERSION: u32 = 2;
 
 /// Who every client of a cluster without an [`Identity`] is. Where there is one, it is nobody, whatever the access
 /// list says.
@@ -23,7 +26,7 @@ pub const LOCAL_PRINCIPAL: Uuid = Uuid::nil();
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// [`VERSION`] of the writer.
+    /// The oldest version that can say all of this: [`AccessList::version`].
     pub version: u32,
     /// Grows with every change; a document with a lower generation than the one in force is refused.
     pub generation: u64,
@@ -124,8 +127,19 @@ pub struct AccessList {
 pub struct AccessEntry {
     /// As in the certificate's URI.
     pub principal: Uuid,
-    /// What it may do.
+    /// What it may do, unless there are rules.
     pub role: Role,
+    /// With rules it may do only what one of them gives, whatever its role; with an empty list nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rules: Option<Vec<Rule>>,
+}
+
+impl AccessList {
+    /// The version of a document with this list. It is the oldest that will do, so that clusters of the release before
+    /// go on taking documents that say nothing new, and none takes rules that it would not follow.
+    pub fn version(&self) -> u32 {
+        if self.entries.iter().any(|entry| entry.rules.is_some()) { 2 } else { 1 }
+    }
 }
 
 /// What a principal may do.
@@ -173,6 +187,22 @@ mod tests {
         let identity =
             Identity { certificate_pem: "CERT".into(), key_pem: "SECRET".into(), client_ca_pem: "CA".into() };
         assert!(!format!("{identity:?}").contains("SECRET"));
+    }
+
+    #[test]
+    fn an_entry_without_rules_is_written_as_ever_and_rules_make_a_newer_document() {
+        let plain = r#"{"principal":"6f1c7a52-0d4e-4a57-9f5a-0d8a3c0e9f01","role":"user"}"#;
+        let mut entry: AccessEntry = serde_json::from_str(plain).unwrap();
+        assert_eq!((serde_json::to_string(&entry).unwrap().as_str(), &entry.rules), (plain, &None));
+        let list =
+            |entry: &AccessEntry| AccessList { entries: vec![entry.clone()], revoked_serials: Vec::new() };
+        assert_eq!((AccessList::default().version(), list(&entry).version()), (1, 1));
+        for rules in [vec![], vec!["produce:orders-*".parse().unwrap()]] {
+            entry.rules = Some(rules);
+            let text = serde_json::to_string(&entry).unwrap();
+            assert_eq!(serde_json::from_str::<AccessEntry>(&text).unwrap(), entry);
+            assert_eq!(list(&entry).version(), VERSION);
+        }
     }
 
     #[test]

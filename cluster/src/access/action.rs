@@ -28,7 +28,7 @@ impl Action {
         [Self::ReadMetadata, Self::ChangeMetadata, Self::Produce, Self::Consume, Self::ConsumerOffsets];
 }
 
-/// Whether the role may do it.
+/// Whether the role may do it, on whatever topic.
 pub fn authorize(role: Role, action: Action) -> bool {
     match role {
         Role::Admin => true,

@@ -4,11 +4,11 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use cluster_settings::{LOCAL_PRINCIPAL, Role, Settings};
+use cluster_settings::{LOCAL_PRINCIPAL, Settings};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::{Action, Credential, authorize};
+use super::{Action, Credential, Grant, On};
 use crate::tls::{ServerTls, TlsError};
 
 /// The policy in force; `None` until the first settings have come.
@@ -55,7 +55,7 @@ pub struct Policy {
     pub settings: Settings,
     /// TLS for the SC and for SPUs, built from the document's identity; without one there is plaintext on loopback.
     pub tls: Option<ServerTls>,
-    roles: HashMap<Uuid, Role>,
+    grants: HashMap<Uuid, Grant>,
     revoked: HashSet<String>,
 }
 
@@ -73,13 +73,14 @@ impl Policy {
             (identity, Some(previous)) if previous.settings.identity == *identity => previous.tls.clone(),
             (Some(identity), _) => Some(ServerTls::build(identity)?),
         };
-        let roles = settings.access.entries.iter().map(|entry| (entry.principal, entry.role)).collect();
+        let entries = settings.access.entries.iter();
+        let grants = entries.map(|entry| (entry.principal, Grant::of(entry))).collect();
         let revoked = settings.access.revoked_serials.iter().cloned().collect();
-        Ok(Self { settings, tls, roles, revoked })
+        Ok(Self { settings, tls, grants, revoked })
     }
 
-    /// The role that a verified certificate has now.
-    pub fn role_of(&self, credential: &Credential, now: SystemTime) -> Result<Role, Refusal> {
+    /// What a verified certificate opens now.
+    pub fn grant_of(&self, credential: &Credential, now: SystemTime) -> Result<&Grant, Refusal> {
         let principal = &credential.principal;
         if (principal.tenant, principal.cluster) != (self.settings.tenant, self.settings.cluster) {
             return Err(Refusal::Elsewhere);
@@ -93,12 +94,12 @@ impl Policy {
         if credential.not_after <= now {
             return Err(Refusal::Expired);
         }
-        self.roles.get(&principal.id).copied().ok_or(Refusal::Unknown)
+        self.grants.get(&principal.id).ok_or(Refusal::Unknown)
     }
 
     /// Whether a verified certificate may do this now.
-    pub fn permits(&self, credential: &Credential, action: Action) -> bool {
-        self.role_of(credential, SystemTime::now()).is_ok_and(|role| authorize(role, action))
+    pub fn permits(&self, credential: &Credential, action: Action, on: On<'_>) -> bool {
+        self.grant_of(credential, SystemTime::now()).is_ok_and(|grant| grant.allows(action, on))
     }
 }
 

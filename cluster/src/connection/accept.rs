@@ -244,7 +244,7 @@ impl<S: Service> Connection<S> {
     }
 
     fn admit(&self, policy: &Policy, credential: &Credential) -> Result<Admission, Refused> {
-        policy.role_of(credential, SystemTime::now())?;
+        policy.grant_of(credential, SystemTime::now())?;
         let limit = policy.settings.limits.connections;
         self.server.limit.admit(limit, &self.server.usage).ok_or(Refused::Full)
     }

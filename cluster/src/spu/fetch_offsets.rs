@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::Spu;
 use super::elsewhere::Bounds;
-use crate::connection::Close;
+use crate::access::{Action, On};
+use crate::connection::{Close, Session};
 use crate::link::PartitionKey;
 use crate::wire::{ErrorCode, FetchOffsets, Frame, Header, OffsetsOfPartition, fetch_offsets_response};
 
@@ -14,10 +15,11 @@ impl Spu {
         self: Arc<Self>,
         header: Header,
         request: FetchOffsets,
-        permitted: bool,
+        session: Arc<Session>,
     ) -> Result<Frame, Close> {
         let mut topics = Vec::with_capacity(request.topics.len());
         for (topic, partitions) in request.topics {
+            let permitted = session.may(Action::Consume, On::Topic(&topic));
             let mut offsets = Vec::with_capacity(partitions.len());
             for partition in partitions {
                 let key = PartitionKey { topic: topic.clone(), partition };

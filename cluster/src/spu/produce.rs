@@ -13,7 +13,8 @@ use super::copies::Lead;
 use super::route::{HELD, Route};
 use super::turns::Turn;
 use super::{Replica, Spu, changed};
-use crate::connection::Close;
+use crate::access::{Action, On};
+use crate::connection::{Close, Session};
 use crate::link::PartitionKey;
 use crate::sc::topic::Compression;
 use crate::usage::Usage;
@@ -68,23 +69,28 @@ pub(super) struct Stored {
 pub(super) type Outcome = Result<Stored, ErrorCode>;
 
 impl Spu {
-    /// Stores the request's batches and answers each entry. The requests of one connection queue their
-    /// batches in turn, and wait for the disk together.
+    /// Stores the request's batches, of the topics that the client may produce to, and answers each entry. The requests
+    /// of one connection queue their batches in turn, and wait for the disk together.
     pub(super) async fn produce(
         self: Arc<Self>,
         header: Header,
         request: ProduceRequest,
         turn: Turn,
+        session: Arc<Session>,
     ) -> Result<Frame, Close> {
         let deadline = Instant::now() + request.timeout;
         let next = turn.come().await;
         let mut allowance = Allowance::default();
         let mut topics = Vec::with_capacity(request.topics.len());
         for topic in request.topics {
+            let permitted = session.may(Action::Produce, On::Topic(&topic.name));
             let mut entries = Vec::with_capacity(topic.entries.len());
             for entry in topic.entries {
                 let partition = entry.partition;
-                let queued = self.queue(&topic.name, entry, request.timeout, &mut allowance).await;
+                let queued = match permitted {
+                    true => self.queue(&topic.name, entry, request.timeout, &mut allowance).await,
+                    false => Err(ErrorCode::PermissionDenied),
+                };
                 entries.push((partition, queued));
             }
             topics.push((topic.name, entries));

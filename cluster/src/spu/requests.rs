@@ -8,12 +8,12 @@ use super::Spu;
 use super::stream::Stream;
 use super::streams::{Reader, Streams};
 use super::turns::Turns;
-use crate::access::Action;
+use crate::access::{Action, On};
 use crate::connection::{Close, Service, Session, Work};
 use crate::link::PartitionKey;
 use crate::wire::{
-    DeleteConsumerOffset, ErrorCode, FetchConsumerOffsets, FetchOffsets, ProduceRequest, Request, Server,
-    StreamFetch, UpdateConsumerOffset, api_versions, update_offsets, update_offsets_response,
+    DeleteConsumerOffset, FetchConsumerOffsets, FetchOffsets, ProduceRequest, Request, Server, StreamFetch,
+    UpdateConsumerOffset, api_versions, update_offsets, update_offsets_response,
 };
 
 /// A client sends everything that waits for this SPU in one request: by default up to a hundred batches of a
@@ -62,9 +62,9 @@ impl Service for Requests {
             18 => Ok(Work::Reply(api_versions(Server::Spu, &header)?)),
             0 => self.produce(connection, request),
             1002 => {
-                let permitted = connection.session.may(Action::Consume);
                 let asked = FetchOffsets::parse(request.body)?;
-                Ok(Work::Later(Arc::clone(&self.spu).fetch_offsets(header, asked, permitted).boxed()))
+                let session = Arc::clone(&connection.session);
+                Ok(Work::Later(Arc::clone(&self.spu).fetch_offsets(header, asked, session).boxed()))
             }
             1003 => self.stream_fetch(connection, request),
             1005 => {
@@ -83,16 +83,12 @@ impl Requests {
     fn produce(&self, connection: &mut Connection, request: Request) -> Result<Work, Close> {
         let header = request.header;
         let mut asked = ProduceRequest::parse(request.body)?;
-        let refusal = if !connection.session.may(Action::Produce) {
-            Some(ErrorCode::PermissionDenied)
-        } else {
-            asked.smartmodule.take().map(crate::wire::SmartModuleAsked::refusal)
-        };
-        if let Some(error) = refusal {
-            return Ok(Work::Reply(self.spu.refuse_produce(&header, asked, &error)?));
+        if let Some(smartmodule) = asked.smartmodule.take() {
+            return Ok(Work::Reply(self.spu.refuse_produce(&header, asked, &smartmodule.refusal())?));
         }
         let turn = connection.turns.next();
-        Ok(Work::Later(Arc::clone(&self.spu).produce(header, asked, turn).boxed()))
+        let session = Arc::clone(&connection.session);
+        Ok(Work::Later(Arc::clone(&self.spu).produce(header, asked, turn, session).boxed()))
     }
 
     fn stream_fetch(&self, connection: &mut Connection, request: Request) -> Result<Work, Close> {
@@ -102,32 +98,30 @@ impl Requests {
         let reader = Reader { consumer: asked.consumer_id.clone(), key };
         let (id, acks) = connection.streams.open(reader);
         let spu = Arc::clone(&self.spu);
-        let permitted = session.may(Action::Consume);
         let stream = Stream { spu, session, header: request.header, id, request: asked, acks };
-        if !permitted {
-            return Ok(Work::Stream(stream.refuse(ErrorCode::PermissionDenied).boxed()));
-        }
-        connection.session.hold(Action::Consume);
         Ok(Work::Stream(stream.run().boxed()))
     }
 
     fn consumer_offsets(&self, connection: &Connection, request: Request) -> Result<Work, Close> {
         let Request { header, body, .. } = request;
-        let permitted = connection.session.may(Action::ConsumerOffsets);
+        let session = Arc::clone(&connection.session);
+        let may = |topic: Option<&str>| session.may(Action::ConsumerOffsets, On::of(topic));
         let spu = Arc::clone(&self.spu);
         Ok(Work::Later(match header.key {
             1006 => {
                 let asked = UpdateConsumerOffset::parse(body)?;
                 let reader = connection.streams.reader(asked.stream_id);
+                let permitted = may(reader.as_ref().map(|reader| reader.key.topic.as_str()));
                 async move { spu.update_consumer(&header, asked, reader, permitted).await }.boxed()
             }
             1007 => {
                 let asked = DeleteConsumerOffset::parse(body)?;
+                let permitted = may(Some(&asked.topic));
                 async move { spu.delete_consumer(&header, asked, permitted).await }.boxed()
             }
             _ => {
                 let asked = FetchConsumerOffsets::parse(body, header.version)?;
-                async move { spu.list_consumers(&header, asked, permitted).await }.boxed()
+                async move { spu.list_consumers(&header, asked, &session).await }.boxed()
             }
         }))
     }

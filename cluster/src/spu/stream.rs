@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::route::{HELD, Route};
 use super::{Replica, Spu, changed};
+use crate::access::{Action, On};
 use crate::connection::{Close, Room, Session};
 use crate::link::PartitionKey;
 use crate::peer::{Answer, Ask, Parcel, Read, Refused};
@@ -44,11 +45,16 @@ enum Over {
 }
 
 impl Stream {
-    /// Runs until the client is gone or has been told why the stream is over.
+    /// Runs until the client is gone or has been told why the stream is over: as soon as it may not consume the topic.
     pub(super) async fn run(mut self) -> Result<(), Close> {
         self.spu.usage.streams.add(1);
         let open = OpenStream(Arc::clone(&self.spu));
-        let over = self.serve().await;
+        let (session, topic) = (Arc::clone(&self.session), self.request.topic.clone());
+        let over = tokio::select! {
+            biased;
+            () = session.loses(Action::Consume, On::Topic(&topic)) => Over::Error(ErrorCode::PermissionDenied),
+            over = self.serve() => over,
+        };
         drop(open);
         match over {
             Over::Close(close) => Err(close),
@@ -59,7 +65,7 @@ impl Stream {
     }
 
     /// Tells the client why there is no stream, or none any more.
-    pub(super) async fn refuse(self, error: ErrorCode) -> Result<(), Close> {
+    async fn refuse(self, error: ErrorCode) -> Result<(), Close> {
         self.spu.usage.request_errors.add(1);
         let frame = stream_slice(&self.header, self.head(error, 0, 0), Vec::new())?;
         Ok(self.session.outbox.send(frame).await?)

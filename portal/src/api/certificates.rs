@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use cluster_settings::{Role, Rule};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -11,6 +12,7 @@ use crate::accounts::person::ApiCaller;
 use crate::api::time;
 use crate::app::App;
 use crate::certificates::issue::{self, DEFAULT_SECONDS, Wanted};
+use crate::certificates::rights::Rights;
 use crate::certificates::{csr, pem};
 use crate::clusters;
 use crate::db::certificates::{self as rows, CertificateRow};
@@ -27,10 +29,44 @@ pub struct NewCertificate {
     csr: String,
     /// The device, say; at most 120 characters.
     label: Option<String>,
-    /// admin (clusters and topics) or user (produce and consume); admin when nothing is said.
+    /// admin (clusters and topics) or user (produce and consume), on every topic; admin when nothing is said.
     role: Option<String>,
+    /// In place of a role: 1 to 64 rules. Only what one of them gives is allowed.
+    rules: Option<Vec<RuleBody>>,
     /// 60 to 31,536,000; 90 days when nothing is said.
     lifetime_seconds: Option<i64>,
+}
+
+/// Rights on some topics.
+#[derive(Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RuleBody {
+    /// A topic's name, a prefix of names with * behind it, or * for every topic.
+    topics: String,
+    /// produce, consume, admin (create, change, delete).
+    rights: Vec<String>,
+}
+
+/// Other rights for a certificate, one of the two. All certificates of its principal get them.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RightsChange {
+    /// admin or user, on every topic.
+    role: Option<String>,
+    /// 1 to 64 rules.
+    rules: Option<Vec<RuleBody>>,
+}
+
+/// The rights of a certificate's principal.
+#[derive(Serialize, ToSchema)]
+pub struct PrincipalRights {
+    /// The entry of the access list.
+    principal: Uuid,
+    /// admin or user, if there are no rules.
+    role: Option<&'static str>,
+    rules: Option<Vec<RuleBody>>,
+    /// Living certificates that have these rights.
+    certificates: i64,
 }
 
 /// A certificate with what its holder needs.
@@ -46,7 +82,9 @@ pub struct IssuedCertificate {
     not_after: String,
     /// The entry of the access list.
     principal: Uuid,
-    role: String,
+    /// admin or user, if there are no rules.
+    role: Option<&'static str>,
+    rules: Option<Vec<RuleBody>>,
 }
 
 /// A certificate in the list.
@@ -56,7 +94,11 @@ pub struct Certificate {
     /// Hex.
     serial: String,
     label: String,
-    role: Option<String>,
+    /// The entry of the access list; certificates with the same one have the same rights.
+    principal: Option<Uuid>,
+    /// admin or user, if there are no rules.
+    role: Option<&'static str>,
+    rules: Option<Vec<RuleBody>>,
     created_at: String,
     not_after: String,
     revoked_at: Option<String>,
@@ -81,13 +123,47 @@ pub struct Profile {
     ca: String,
 }
 
+impl RuleBody {
+    /// As it is written elsewhere.
+    fn text(&self) -> String {
+        format!("{}:{}", self.rights.join(","), self.topics)
+    }
+
+    fn all_of(rights: &Rights) -> Option<Vec<Self>> {
+        let body = |rule: &Rule| RuleBody {
+            topics: rule.topics.to_string(),
+            rights: rule.rights.iter().map(|right| right.name().to_owned()).collect(),
+        };
+        Some(rights.rules()?.iter().map(body).collect())
+    }
+}
+
+/// The rights that a body asks for; `None` if it asks for none.
+fn rights(role: Option<&str>, rules: Option<&[RuleBody]>) -> Result<Option<Rights>, Problem> {
+    match (role, rules) {
+        (Some(_), Some(_)) => {
+            let detail = "A certificate has a role or rules, not both.";
+            Err(Problem::invalid("rules", detail, "Leave one of the two out."))
+        }
+        (Some(role), None) => Rights::of_role(role).map(Some),
+        (None, Some(rules)) => {
+            let texts: Vec<String> = rules.iter().map(RuleBody::text).collect();
+            Rights::of_rules(texts.iter().map(String::as_str)).map(Some)
+        }
+        (None, None) => Ok(None),
+    }
+}
+
 impl Certificate {
     fn new(row: CertificateRow) -> Self {
+        let rights = row.rights();
         Certificate {
             id: row.id,
             serial: hex::encode(row.serial),
             label: row.label,
-            role: row.role,
+            principal: row.principal,
+            role: rights.as_ref().and_then(Rights::role),
+            rules: rights.as_ref().and_then(RuleBody::all_of),
             created_at: time(row.created_at),
             not_after: time(row.not_after),
             revoked_at: row.revoked_at.map(time),
@@ -126,11 +202,11 @@ pub async fn create(
     JsonBody(new): JsonBody<NewCertificate>,
 ) -> Result<(StatusCode, Json<IssuedCertificate>), Problem> {
     let cluster = clusters::find(&app, caller.person.organisation_id, &cluster).await?;
-    let role = new.role.unwrap_or_else(|| "admin".into());
+    let rights = rights(new.role.as_deref(), new.rules.as_deref())?.unwrap_or(Rights::Role(Role::Admin));
     let wanted = Wanted {
         csr_der: csr::parse(&new.csr)?,
         label: new.label.as_deref().unwrap_or_default(),
-        role: &role,
+        rights: rights.clone(),
         lifetime_seconds: new.lifetime_seconds.unwrap_or(DEFAULT_SECONDS),
     };
     let issued = issue::issue(&app, &caller.person, &cluster, wanted, &once).await?;
@@ -141,9 +217,34 @@ pub async fn create(
         ca: issued.ca,
         not_after: time(issued.not_after),
         principal: issued.principal,
-        role,
+        role: rights.role(),
+        rules: RuleBody::all_of(&rights),
     };
     Ok((StatusCode::CREATED, Json(answer)))
+}
+
+/// Change what a client certificate opens, without a new one. It acts within a second, on living connections too.
+#[utoipa::path(patch, path = "/clusters/{cluster}/certificates/{certificate}", tag = "certificates",
+    request_body = RightsChange, security(("bearer" = [])),
+    params(("cluster" = String, Path, description = "id or name"), ("certificate" = Uuid, Path)),
+    responses((status = 200, body = PrincipalRights),
+              (status = "default", body = ProblemBody, content_type = "application/problem+json")))]
+pub async fn change(
+    State(app): State<App>,
+    caller: ApiCaller,
+    Path((cluster, certificate)): Path<(String, Uuid)>,
+    JsonBody(wanted): JsonBody<RightsChange>,
+) -> Result<Json<PrincipalRights>, Problem> {
+    let cluster = clusters::find(&app, caller.person.organisation_id, &cluster).await?;
+    let rights = rights(wanted.role.as_deref(), wanted.rules.as_deref())?
+        .ok_or_else(|| Problem::invalid("rules", "There is nothing to change.", "Give a role or rules."))?;
+    let entry = issue::change_rights(&app, &caller.person, &cluster, certificate, &rights).await?;
+    Ok(Json(PrincipalRights {
+        principal: entry.id,
+        role: rights.role(),
+        rules: RuleBody::all_of(&rights),
+        certificates: entry.certificates,
+    }))
 }
 
 /// Revoke a client certificate. Its connections are cut within a second.

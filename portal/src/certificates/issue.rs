@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
+use sqlx::types::Json;
 use time::OffsetDateTime;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -10,7 +11,9 @@ use uuid::Uuid;
 use crate::accounts::person::Person;
 use crate::app::App;
 use crate::certificates::pem;
+use crate::certificates::rights::Rights;
 use crate::clusters::state::State;
+use crate::db::access::{self, EntryRow};
 use crate::db::audit::{self, Outcome};
 use crate::db::certificates::{self as rows, Answer};
 use crate::db::clusters::{self, ClusterRow};
@@ -36,8 +39,8 @@ pub struct Wanted<'a> {
     pub csr_der: Vec<u8>,
     /// The device, say.
     pub label: &'a str,
-    /// admin or user.
-    pub role: &'a str,
+    /// What it opens.
+    pub rights: Rights,
     /// Its life.
     pub lifetime_seconds: i64,
 }
@@ -90,7 +93,13 @@ async fn ask(
         let detail = format!("The cluster has {MOST} living certificates.");
         return Err(Problem::conflict(detail, "Revoke those that are no longer used."));
     }
-    let principal = rows::principal(&mut tx, cluster.id, person.user_id, wanted.role).await?;
+    let principal = match &wanted.rights {
+        Rights::Rules(rules) => access::own(&mut *tx, cluster.id, person.user_id, rules).await?,
+        Rights::Role(_) => {
+            let role = wanted.rights.role().unwrap_or_default();
+            access::shared(&mut tx, cluster.id, person.user_id, role).await?
+        }
+    };
     let request = rows::request(
         &mut *tx,
         cluster.id,
@@ -101,7 +110,7 @@ async fn ask(
     )
     .await?;
     once.note_made(&mut tx, request).await?;
-    let detail = json!({ "cluster": cluster.id, "label": wanted.label, "role": wanted.role });
+    let detail = json!({ "cluster": cluster.id, "label": wanted.label, "rights": wanted.rights.told() });
     let object = request.to_string();
     audit::record(&mut *tx, &person.actor, "certificate.request", &object, Outcome::Done, detail).await?;
     tx.commit().await?;
@@ -114,9 +123,6 @@ fn check(cluster: &ClusterRow, wanted: &Wanted<'_>) -> Result<(), Problem> {
             format!("The cluster {} is deleted.", cluster.name),
             "Undelete it first, or choose another cluster.",
         ));
-    }
-    if !matches!(wanted.role, "admin" | "user") {
-        return Err(Problem::invalid("role", "A role is admin or user.", "Give one of the two."));
     }
     if !LIFETIMES.contains(&wanted.lifetime_seconds) {
         let detail = "A certificate lives 60 seconds to 365 days.";
@@ -183,6 +189,39 @@ async fn wait_until_in_force(app: &App, organisation_id: Uuid, cluster_id: Uuid)
     Ok(())
 }
 
+/// Gives the principal of a certificate other rights, and waits until the cluster knows. They act on living connections.
+pub async fn change_rights(
+    app: &App,
+    person: &Person,
+    cluster: &ClusterRow,
+    id: Uuid,
+    rights: &Rights,
+) -> Result<EntryRow, Problem> {
+    let mut tx = app.pool.begin().await?;
+    let entry = access::of_certificate(&mut *tx, person.organisation_id, cluster.id, id).await?;
+    let mut entry = entry.ok_or(Problem::Missing("certificate"))?;
+    if entry.revoked_at.is_some() || entry.not_after <= OffsetDateTime::now_utc() {
+        return Err(Problem::conflict(
+            "The certificate is revoked or has ended, so that it has no rights.",
+            "Make a new certificate with the rights that are wanted.",
+        ));
+    }
+    let before = entry.rights();
+    if before.as_ref() != Some(rights) {
+        access::change(&mut *tx, cluster.id, entry.id, rights).await?;
+        let from = before.as_ref().map(Rights::told);
+        let detail =
+            json!({ "cluster": cluster.id, "principal": entry.id, "from": from, "to": rights.told() });
+        let object = id.to_string();
+        audit::record(&mut *tx, &person.actor, "certificate.rights", &object, Outcome::Done, detail).await?;
+    }
+    tx.commit().await?;
+    wait_until_in_force(app, person.organisation_id, cluster.id).await?;
+    entry.role = rights.role().map(str::to_owned);
+    entry.rules = rights.rules().map(|rules| Json(rules.to_vec()));
+    Ok(entry)
+}
+
 /// Revokes a certificate: the cluster cuts its connections within a second.
 pub async fn revoke(app: &App, person: &Person, cluster: &ClusterRow, id: Uuid) -> Result<(), Problem> {
     let mut tx = app.pool.begin().await?;
@@ -238,22 +277,22 @@ mod tests {
 
     #[test]
     fn what_makes_no_sense_is_refused_before_the_signer_sees_it() {
+        let rights = || Rights::of_role("admin").unwrap();
         let wanted =
-            |role, label, lifetime_seconds| Wanted { csr_der: vec![], label, role, lifetime_seconds };
+            |label, lifetime_seconds| Wanted { csr_der: vec![], label, rights: rights(), lifetime_seconds };
         let long = "x".repeat(121);
         for (wanted, good) in [
-            (wanted("admin", "laptop", 60), true),
-            (wanted("user", "", DEFAULT_SECONDS), true),
-            (wanted("root", "", 60), false),
-            (wanted("admin", &long, 60), false),
-            (wanted("admin", "a\nb", 60), false),
-            (wanted("admin", "", 59), false),
-            (wanted("admin", "", i64::MAX), false),
+            (wanted("laptop", 60), true),
+            (wanted("", DEFAULT_SECONDS), true),
+            (wanted(&long, 60), false),
+            (wanted("a\nb", 60), false),
+            (wanted("", 59), false),
+            (wanted("", i64::MAX), false),
         ] {
             assert_eq!(check(&row(), &wanted).is_ok(), good);
         }
         let mut deleted = row();
         deleted.deleted_at = Some(OffsetDateTime::UNIX_EPOCH);
-        assert!(check(&deleted, &wanted("admin", "", 60)).is_err());
+        assert!(check(&deleted, &wanted("", 60)).is_err());
     }
 }

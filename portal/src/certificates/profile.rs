@@ -1,6 +1,7 @@
 //! Profiles with a key made here: for the web page's download and for clients that know only upstream's login
 //! contract. The key is handed out once and kept nowhere.
 
+use cluster_settings::Role;
 use serde::Serialize;
 use serde_json::json;
 use zeroize::Zeroizing;
@@ -8,6 +9,7 @@ use zeroize::Zeroizing;
 use crate::accounts::person::Person;
 use crate::app::App;
 use crate::certificates::issue::{self, DEFAULT_SECONDS, Wanted};
+use crate::certificates::rights::Rights;
 use crate::db::audit::{self, Outcome};
 use crate::db::certificates as rows;
 use crate::db::clusters::ClusterRow;
@@ -83,9 +85,10 @@ pub async fn make(
     person: &Person,
     cluster: &ClusterRow,
     label: &str,
+    rights: Rights,
 ) -> Result<ClusterConfig, Problem> {
     let (key, csr_der) = new_key()?;
-    let wanted = Wanted { csr_der, label, role: "admin", lifetime_seconds: DEFAULT_SECONDS };
+    let wanted = Wanted { csr_der, label, rights, lifetime_seconds: DEFAULT_SECONDS };
     let issued = issue::issue(app, person, cluster, wanted, &Once::Unkeyed).await?;
     Ok(ClusterConfig {
         endpoint: cluster.endpoint.clone(),
@@ -106,7 +109,7 @@ pub async fn make(
 
 /// The same for an older client, which makes a new certificate with each sign-in: the oldest are revoked.
 pub async fn make_legacy(app: &App, person: &Person, cluster: &ClusterRow) -> Result<ClusterConfig, Problem> {
-    let config = make(app, person, cluster, LEGACY_LABEL).await?;
+    let config = make(app, person, cluster, LEGACY_LABEL, Rights::Role(Role::Admin)).await?;
     let mut tx = app.pool.begin().await?;
     let revoked =
         rows::revoke_oldest(&mut *tx, person.organisation_id, person.user_id, LEGACY_LABEL, MOST_LEGACY)

@@ -1,8 +1,12 @@
 //! Certificates: requests in, certificates out, revocation.
 
-use sqlx::{PgConnection, PgExecutor};
+use cluster_settings::Rule;
+use sqlx::PgExecutor;
+use sqlx::types::Json;
 use time::OffsetDateTime;
 use uuid::Uuid;
+
+use crate::certificates::rights::Rights;
 
 /// One certificate of a client.
 pub struct CertificateRow {
@@ -12,8 +16,12 @@ pub struct CertificateRow {
     pub serial: Vec<u8>,
     /// The device, say.
     pub label: String,
-    /// admin or user.
+    /// The entry of the access list.
+    pub principal: Option<Uuid>,
+    /// admin or user, if there are no rules.
     pub role: Option<String>,
+    /// What counts instead of a role.
+    pub rules: Option<Json<Vec<Rule>>>,
     /// Who asked for it.
     pub email: Option<String>,
     /// When.
@@ -24,6 +32,13 @@ pub struct CertificateRow {
     pub revoked_at: Option<OffsetDateTime>,
 }
 
+impl CertificateRow {
+    /// What it opens; `None` when its principal is gone.
+    pub fn rights(&self) -> Option<Rights> {
+        Rights::of_row(self.role.as_deref(), self.rules.as_ref().map(|rules| rules.0.clone()))
+    }
+}
+
 /// The client certificates of a cluster, newest first. Those that ended of themselves a month ago are left out.
 pub async fn list(
     executor: impl PgExecutor<'_>,
@@ -32,8 +47,8 @@ pub async fn list(
 ) -> sqlx::Result<Vec<CertificateRow>> {
     sqlx::query_as!(
         CertificateRow,
-        r#"SELECT c.id, c.serial, c.label, e.role AS "role?", u.email AS "email?", c.created_at, c.not_after,
-                  c.revoked_at
+        r#"SELECT c.id, c.serial, c.label, c.principal_id AS principal, e.role AS "role?",
+                  e.rules AS "rules?: Json<Vec<Rule>>", u.email AS "email?", c.created_at, c.not_after, c.revoked_at
            FROM certificates c
            LEFT JOIN access_entries e ON e.principal_id = c.principal_id
            LEFT JOIN users u ON u.id = e.user_id
@@ -45,43 +60,6 @@ pub async fn list(
     )
     .fetch_all(executor)
     .await
-}
-
-/// The entry of the access list for a person in a role: found, or made. Two at once get the same one.
-pub async fn principal(
-    connection: &mut PgConnection,
-    cluster_id: Uuid,
-    user_id: Uuid,
-    role: &str,
-) -> sqlx::Result<Uuid> {
-    // The entry that stops an insert is committed, so the look after it finds it, unless it was revoked in
-    // between: then the next round makes a new one.
-    loop {
-        let found = sqlx::query_scalar!(
-            "SELECT principal_id FROM access_entries
-             WHERE cluster_id = $1 AND user_id = $2 AND role = $3 AND revoked_at IS NULL",
-            cluster_id,
-            user_id,
-            role
-        )
-        .fetch_optional(&mut *connection)
-        .await?;
-        if let Some(id) = found {
-            return Ok(id);
-        }
-        let made = sqlx::query_scalar!(
-            "INSERT INTO access_entries (cluster_id, user_id, role) VALUES ($1, $2, $3)
-             ON CONFLICT (cluster_id, user_id, role) WHERE revoked_at IS NULL DO NOTHING RETURNING principal_id",
-            cluster_id,
-            user_id,
-            role
-        )
-        .fetch_optional(&mut *connection)
-        .await?;
-        if let Some(id) = made {
-            return Ok(id);
-        }
-    }
 }
 
 /// Puts a request before the signer.

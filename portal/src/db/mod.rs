@@ -1,5 +1,6 @@
 //! Queries, one file a noun. Every query about a tenant's things takes the organisation first.
 
+pub mod access;
 pub mod audit;
 pub mod certificates;
 pub mod clusters;

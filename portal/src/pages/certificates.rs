@@ -1,23 +1,20 @@
-//! A cluster's certificates: the list, revocation, and a profile to download.
+//! A cluster's certificates: the list, and revocation.
 
 use axum::extract::{Path, State};
-use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::accounts::person::SignedIn;
 use crate::app::App;
-use crate::certificates::{issue, profile};
+use crate::certificates::issue;
+use crate::certificates::rights::Rights;
 use crate::clusters;
 use crate::db::certificates::CertificateRow;
 use crate::edge::form::ProtectedForm;
 use crate::pages::login::NoFields;
 use crate::problem::Problem;
 use crate::show::When;
-
-/// The label of certificates whose key was made for a download.
-const DOWNLOAD_LABEL: &str = "profile downloaded from the portal";
 
 /// A certificate as pages show it.
 #[derive(Debug, Clone)]
@@ -28,8 +25,8 @@ pub struct CertificateView {
     pub serial: String,
     /// The device.
     pub label: String,
-    /// admin or user.
-    pub role: String,
+    /// admin or user, or its rules.
+    pub rights: Vec<String>,
     /// Who asked for it.
     pub email: String,
     /// When.
@@ -45,11 +42,12 @@ pub struct CertificateView {
 impl CertificateView {
     /// A row as it is shown now.
     pub fn new(row: CertificateRow, now: OffsetDateTime) -> Self {
+        let rights = row.rights();
         CertificateView {
             id: row.id,
             serial: hex::encode(row.serial),
             label: if row.label.is_empty() { "no label".into() } else { row.label },
-            role: row.role.unwrap_or_else(|| "none".into()),
+            rights: rights.as_ref().map_or_else(|| vec!["none".into()], words),
             email: row.email.unwrap_or_default(),
             created: When::new(row.created_at, now),
             ends: When::new(row.not_after, now),
@@ -64,6 +62,14 @@ impl CertificateView {
     }
 }
 
+/// Rights, a line each.
+pub fn words(rights: &Rights) -> Vec<String> {
+    match rights.rules() {
+        Some(rules) => rules.iter().map(ToString::to_string).collect(),
+        None => rights.role().into_iter().map(str::to_owned).collect(),
+    }
+}
+
 /// `POST /clusters/{id}/certificates/{certificate}/revoke`.
 pub async fn revoke(
     State(app): State<App>,
@@ -74,22 +80,4 @@ pub async fn revoke(
     let cluster = clusters::find(&app, signed_in.person.organisation_id, &id).await?;
     issue::revoke(&app, &signed_in.person, &cluster, certificate).await?;
     Ok(Redirect::to(&format!("/clusters/{}#certificates", cluster.id)).into_response())
-}
-
-/// `POST /clusters/{id}/profile`: a profile file with a new key, handed out once.
-pub async fn download(
-    State(app): State<App>,
-    signed_in: SignedIn,
-    Path(id): Path<String>,
-    ProtectedForm(NoFields {}): ProtectedForm<NoFields>,
-) -> Result<Response, Problem> {
-    let cluster = clusters::find(&app, signed_in.person.organisation_id, &id).await?;
-    let config = profile::make(&app, &signed_in.person, &cluster, DOWNLOAD_LABEL).await?;
-    let mut response = profile::file(&cluster.name, &config)?.into_response();
-    // The name has letters, digits and hyphens only, so it needs no quoting rules.
-    let disposition = format!("attachment; filename=\"fluvio-{}.toml\"", cluster.name);
-    let disposition = HeaderValue::try_from(disposition).map_err(|error| Problem::internal(&error))?;
-    response.headers_mut().insert(header::CONTENT_DISPOSITION, disposition);
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/toml"));
-    Ok(response)
 }

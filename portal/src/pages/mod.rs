@@ -15,6 +15,7 @@ pub mod login;
 pub mod new_cluster;
 pub mod outbox;
 pub mod remove;
+pub mod rights;
 pub mod sign_up;
 pub mod size;
 pub mod verify;

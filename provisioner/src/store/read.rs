@@ -1,6 +1,6 @@
 //! The reading half.
 
-use cluster_settings::{AccessEntry, AccessList, Durability, Limits, Role, serial_text};
+use cluster_settings::{AccessEntry, AccessList, Durability, Limits, Role, Rule, serial_text};
 use sqlx::PgPool;
 use uuid::Uuid;
 
@@ -71,35 +71,38 @@ pub async fn existing(pool: &PgPool, clusters: &[Uuid]) -> Result<Vec<Uuid>, Sto
     Ok(rows.fetch_all(pool).await?)
 }
 
-/// Reads what goes into the settings; `None` when the cluster is gone.
+/// Reads what goes into the settings; `None` when the cluster is gone. An entry of a certificate's own goes with it, so that
+/// the list does not grow with every certificate that ever was.
 pub async fn details(pool: &PgPool, cluster: Uuid) -> Result<Option<Details>, StoreError> {
     let row = sqlx::query!(
         r#"SELECT c.generation, c.organisation_id, c.domain, c.durability, c.max_storage_bytes, c.max_partitions,
                   c.max_connections, c.max_message_bytes,
-                  ARRAY(SELECT principal_id FROM access_entries a WHERE a.cluster_id = c.id AND a.revoked_at IS NULL
-                        ORDER BY principal_id) AS "principals!",
-                  ARRAY(SELECT role FROM access_entries a WHERE a.cluster_id = c.id AND a.revoked_at IS NULL
-                        ORDER BY principal_id) AS "roles!",
+                  e.principals AS "principals!", e.roles AS "roles!: Vec<Option<String>>",
+                  e.rules AS "rules!: Vec<Option<String>>",
                   ARRAY(SELECT serial FROM certificates k WHERE k.cluster_id = c.id AND k.kind = 'client'
                         AND k.revoked_at IS NOT NULL AND k.not_after > now() ORDER BY serial) AS "revoked!",
                   (SELECT certificate_der FROM certificate_authorities a
                    WHERE a.cluster_id = c.id AND a.purpose = 'client') AS client_ca,
                   (SELECT certificate_der FROM certificate_authorities a
                    WHERE a.cluster_id = c.id AND a.purpose = 'server') AS server_ca
-           FROM clusters c WHERE c.id = $1"#,
+           FROM clusters c CROSS JOIN LATERAL (
+             SELECT coalesce(array_agg(a.principal_id ORDER BY a.principal_id), '{}') AS principals,
+                    coalesce(array_agg(a.role ORDER BY a.principal_id), '{}') AS roles,
+                    coalesce(array_agg(a.rules::text ORDER BY a.principal_id), '{}') AS rules
+             FROM access_entries a
+             WHERE a.cluster_id = c.id AND a.revoked_at IS NULL AND (NOT a.own
+               OR EXISTS (SELECT 1 FROM certificate_requests r
+                          WHERE r.principal_id = a.principal_id AND r.state = 'pending')
+               OR EXISTS (SELECT 1 FROM certificates k WHERE k.principal_id = a.principal_id
+                          AND k.revoked_at IS NULL AND k.not_after > now()))) e
+           WHERE c.id = $1"#,
         cluster
     )
     .fetch_optional(pool)
     .await?;
     let Some(row) = row else { return Ok(None) };
-    let entries = row.principals.into_iter().zip(&row.roles).map(|(principal, role)| {
-        let role = match role.as_str() {
-            "admin" => Role::Admin,
-            "user" => Role::User,
-            _ => return Err(StoreError::Row("access_entries.role")),
-        };
-        Ok(AccessEntry { principal, role })
-    });
+    let rights = row.roles.into_iter().zip(row.rules);
+    let entries = row.principals.into_iter().zip(rights).map(|(principal, rights)| entry(principal, rights));
     Ok(Some(Details {
         generation: row.generation,
         tenant: row.organisation_id,
@@ -122,6 +125,25 @@ pub async fn details(pool: &PgPool, cluster: Uuid) -> Result<Option<Details>, St
         client_ca: row.client_ca,
         server_ca: row.server_ca,
     }))
+}
+
+/// An entry of the access list from a row's role and rules, of which it has one.
+fn entry(
+    principal: Uuid,
+    (role, rules): (Option<String>, Option<String>),
+) -> Result<AccessEntry, StoreError> {
+    let (role, rules) = match (role.as_deref(), rules) {
+        (Some("admin"), None) => (Role::Admin, None),
+        (Some("user"), None) => (Role::User, None),
+        (None, Some(rules)) => {
+            let rules: Vec<Rule> =
+                serde_json::from_str(&rules).map_err(|_| StoreError::Row("access_entries.rules"))?;
+            // The role counts for nothing beside rules; the document has one in every entry.
+            (Role::User, Some(rules))
+        }
+        _ => return Err(StoreError::Row("access_entries.role")),
+    };
+    Ok(AccessEntry { principal, role, rules })
 }
 
 /// What became of a request.
@@ -168,4 +190,32 @@ pub async fn authority(pool: &PgPool, cluster: Uuid, purpose: &str) -> Result<Op
         purpose
     );
     Ok(row.fetch_optional(pool).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_has_a_role_or_rules_and_anything_else_is_a_fault() {
+        let row = |role: Option<&str>, rules: Option<&str>| {
+            entry(Uuid::nil(), (role.map(str::to_owned), rules.map(str::to_owned)))
+        };
+        let rules = r#"[{"topics":"orders-*","rights":["produce"]}]"#;
+        let found = row(None, Some(rules)).unwrap();
+        assert_eq!(found.rules, Some(vec!["produce:orders-*".parse().unwrap()]));
+        assert_eq!(row(Some("admin"), None).unwrap().rules, None);
+        assert_eq!(row(Some("admin"), None).unwrap().role, Role::Admin);
+        assert_eq!(row(Some("user"), None).unwrap().role, Role::User);
+        for (role, rules) in [
+            (None, None),
+            (Some("owner"), None),
+            (Some("user"), Some(rules)),
+            (None, Some("{}")),
+            (None, Some(r#"[{"topics":"Orders","rights":["produce"]}]"#)),
+            (None, Some(r#"[{"topics":"orders","rights":["all"]}]"#)),
+        ] {
+            assert!(row(role, rules).is_err(), "{role:?} {rules:?}");
+        }
+    }
 }

@@ -90,7 +90,7 @@ impl Cluster {
     }
 
     pub(crate) fn settings(&self) -> Settings {
-        let entry = |principal, role| AccessEntry { principal, role };
+        let entry = |principal, role| AccessEntry { principal, role, rules: None };
         Settings {
             version: 1,
             generation: 1,
@@ -118,6 +118,15 @@ impl Cluster {
                 message_bytes: 33_600_000,
             },
         }
+    }
+
+    /// The same with these rules for the user, as a later push.
+    pub(crate) fn settings_with_rules(&self, rules: &[&str]) -> Settings {
+        let mut settings = self.settings();
+        settings.generation += 1;
+        settings.access.entries[1].rules = Some(rules.iter().map(|rule| rule.parse().unwrap()).collect());
+        settings.version = settings.access.version();
+        settings
     }
 
     pub(crate) fn uri(&self, principal: Uuid) -> String {

@@ -17,7 +17,7 @@ use crate::tls::ServerName;
 fn plain(cluster: &Cluster) -> Settings {
     let mut settings = cluster.settings();
     settings.identity = None;
-    settings.access.entries = vec![AccessEntry { principal: LOCAL_PRINCIPAL, role: Role::Admin }];
+    settings.access.entries = vec![AccessEntry { principal: LOCAL_PRINCIPAL, role: Role::Admin, rules: None }];
     settings
 }
 
@@ -66,7 +66,7 @@ async fn a_cluster_with_tls_serves_nobody_in_plaintext() {
     let cluster = Cluster::new();
     // Even if its list named the local principal.
     let mut settings = cluster.settings();
-    settings.access.entries.push(AccessEntry { principal: LOCAL_PRINCIPAL, role: Role::Admin });
+    settings.access.entries.push(AccessEntry { principal: LOCAL_PRINCIPAL, role: Role::Admin, rules: None });
     for address in ["tcp+plain:127.0.0.1:0", "tcp:127.0.0.1:0"] {
         assert!(!gets_in(&server(address, settings.clone()).await).await, "{address}");
     }
@@ -83,7 +83,7 @@ async fn a_cluster_with_tls_serves_nobody_in_plaintext() {
 async fn no_certificate_makes_a_client_the_local_principal() {
     let cluster = Cluster::new();
     let mut settings = cluster.settings();
-    settings.access.entries.push(AccessEntry { principal: LOCAL_PRINCIPAL, role: Role::Admin });
+    settings.access.entries.push(AccessEntry { principal: LOCAL_PRINCIPAL, role: Role::Admin, rules: None });
     let server = server("tcp:127.0.0.1:0", settings).await;
     let connector = cluster.connector(Some(&cluster.client(LOCAL_PRINCIPAL, 1)));
     let mut client = Client::connect(&server, &connector, DOMAIN).await.unwrap();

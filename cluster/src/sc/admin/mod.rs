@@ -2,6 +2,7 @@
 
 mod change;
 mod list;
+mod seen;
 mod watch;
 
 use std::sync::Arc;
@@ -10,11 +11,12 @@ use std::time::Duration;
 use futures_util::FutureExt;
 
 use super::{Refusal, Sc};
-use crate::access::Action;
+use crate::access::{Action, On};
 use crate::connection::{Close, Service, Session, Work};
 use crate::usage::Usage;
 use crate::wire::admin::{self, Kind, key};
 use crate::wire::{Header, Request, Server, api_versions};
+use seen::Seen;
 
 /// Largest request. Topics with long hand-made partition maps are far below it, and SmartModules, the only
 /// large objects, are not taken.
@@ -39,23 +41,22 @@ impl AdminService {
     fn list(&self, session: &Session, request: Request) -> Result<Work, Close> {
         let asked = admin::list(&self.usage, &request.header, request.body)?;
         let kind = asked.kind.ok_or_else(|| not_served(&request.header))?;
-        if !session.may(Action::ReadMetadata) {
+        if !session.may(Action::ReadMetadata, On::Cluster) {
             return Ok(Work::Reply(admin::empty_list(&request.header, kind)?));
         }
         let state = self.sc.state().borrow().clone();
-        Ok(Work::Reply(list::answer(&request.header, kind, &asked, &state)?))
+        Ok(Work::Reply(list::answer(&request.header, kind, &asked, &Seen::of(&state, session))?))
     }
 
     fn watch(&self, session: &Arc<Session>, request: Request) -> Result<Work, Close> {
         let header = request.header;
         let kind = admin::watch(&header, request.body)?.ok_or_else(|| not_served(&header))?;
         // A client that may see nothing gets nothing, but is not left waiting.
-        if !session.may(Action::ReadMetadata) || !has_objects(kind) {
+        if !session.may(Action::ReadMetadata, On::Cluster) || !has_objects(kind) {
             return Ok(Work::Reply(admin::empty_update(&header, kind)?));
         }
         session.hold(Action::ReadMetadata);
-        let outbox = session.outbox.clone();
-        Ok(Work::Stream(watch::run(header, kind, self.sc.state(), outbox).boxed()))
+        Ok(Work::Stream(watch::run(header, kind, self.sc.state(), Arc::clone(session)).boxed()))
     }
 }
 
@@ -84,24 +85,24 @@ impl Service for AdminService {
         if !Server::Sc.understands(&header) {
             return Err(not_served(&header));
         }
-        let may_change = session.may(Action::ChangeMetadata);
+        let may_change = |topic: Option<&str>| session.may(Action::ChangeMetadata, On::of(topic));
         match header.key {
             key::LIST => self.list(session, request),
             key::WATCH => self.watch(session, request),
             key::CREATE => {
                 let asked = admin::create(&self.usage, &header, request.body)?;
-                let sc = self.sc.clone();
-                Ok(Work::Later(change::create(sc, header, asked, may_change).boxed()))
+                let (sc, may) = (self.sc.clone(), may_change(asked.topic()));
+                Ok(Work::Later(change::create(sc, header, asked, may).boxed()))
             }
             key::DELETE => {
                 let asked = admin::delete(&self.usage, &header, request.body)?;
-                let sc = self.sc.clone();
-                Ok(Work::Later(change::delete(sc, header, asked, may_change).boxed()))
+                let (sc, may) = (self.sc.clone(), may_change(asked.topic()));
+                Ok(Work::Later(change::delete(sc, header, asked, may).boxed()))
             }
             key::UPDATE => {
                 let asked = admin::update(&self.usage, &header, request.body)?;
-                let sc = self.sc.clone();
-                Ok(Work::Later(change::update(sc, header, asked, may_change).boxed()))
+                let (sc, may) = (self.sc.clone(), may_change(asked.topic()));
+                Ok(Work::Later(change::update(sc, header, asked, may).boxed()))
             }
             key::MIRRORING => Ok(Work::Reply(admin::mirroring_refused(&header)?)),
             _ => Ok(Work::Reply(api_versions(Server::Sc, &header)?)),

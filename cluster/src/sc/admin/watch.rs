@@ -1,16 +1,16 @@
 //! Watch streams: everything once, then each change.
 //!
-//! A stream compares the state that it sent last with the newest one, so a slow client gets fewer and larger
-//! changes, and never misses a deletion.
+//! A stream compares what its client saw last with what it would see now, so a slow client gets fewer and larger
+//! changes, and never misses a deletion. What it may no longer see is deleted for it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
-use crate::connection::{Close, Outbox};
+use super::seen::{Objects, Seen};
+use crate::connection::{Close, Session};
 use crate::sc::state::State;
 use crate::wire::admin::{Change, Kind, update_partitions, update_spus, update_topics};
 use crate::wire::{EncodeError, Frame, Header};
@@ -23,23 +23,32 @@ pub async fn run(
     header: Header,
     kind: Kind,
     mut states: watch::Receiver<Arc<State>>,
-    outbox: Outbox,
+    session: Arc<Session>,
 ) -> Result<(), Close> {
-    let mut sent = states.borrow_and_update().clone();
+    let mut policy = session.policy_changes();
+    // Before the look at what the client may see, so that no change falls between.
+    policy.mark_unchanged();
+    let mut sent = Seen::of(&states.borrow_and_update().clone(), &session);
     if let Some(frame) = news(&header, kind, None, &sent)? {
-        outbox.send(frame).await?;
+        session.outbox.send(frame).await?;
     }
     let mut sent_at = Instant::now();
     loop {
-        let Some(state) = next(&mut states, sent.urgent, sent_at + NUMBERS_PAUSE).await else {
+        let state = tokio::select! {
+            state = next(&mut states, sent.urgent, sent_at + NUMBERS_PAUSE) => state,
+            // What the client may see may have changed.
+            Ok(()) = policy.changed() => Some(states.borrow_and_update().clone()),
+        };
+        let Some(state) = state else {
             // The engine stopped; the connection is about to end as well.
             return Ok(());
         };
-        if let Some(frame) = news(&header, kind, Some(&sent), &state)? {
-            outbox.send(frame).await?;
+        let seen = Seen::of(&state, &session);
+        if let Some(frame) = news(&header, kind, Some(&sent), &seen)? {
+            session.outbox.send(frame).await?;
             sent_at = Instant::now();
         }
-        sent = state;
+        sent = seen;
     }
 }
 
@@ -65,23 +74,21 @@ async fn next(
 fn news(
     header: &Header,
     kind: Kind,
-    before: Option<&State>,
-    now: &State,
+    before: Option<&Seen>,
+    now: &Seen,
 ) -> Result<Option<Frame>, EncodeError> {
     let epoch = now.urgent.cast_signed();
     match kind {
-        Kind::Topic => compare(epoch, before.map(|state| &state.topics), &now.topics)
+        Kind::Topic => compare(epoch, before.map(|seen| &seen.topics), &now.topics)
             .map(|change| update_topics(header, &change)),
-        Kind::Partition => compare(epoch, before.map(|state| &state.partitions), &now.partitions)
+        Kind::Partition => compare(epoch, before.map(|seen| &seen.partitions), &now.partitions)
             .map(|change| update_partitions(header, &change)),
-        Kind::Spu => compare(epoch, before.map(|state| &state.spus), &now.spus)
+        Kind::Spu => compare(epoch, before.map(|seen| &seen.spus), &now.spus)
             .map(|change| update_spus(header, &change)),
         Kind::CustomSpu | Kind::SpuGroup | Kind::SmartModule | Kind::TableFormat | Kind::Mirror => None,
     }
     .transpose()
 }
-
-type Objects<K, V> = Arc<BTreeMap<K, Arc<V>>>;
 
 /// What to send to a client that saw `before`; without it, everything. `None` if nothing changed.
 fn compare<'a, K: Ord, V: PartialEq>(

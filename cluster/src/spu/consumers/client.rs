@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::super::streams::Reader;
-use crate::connection::Close;
+use crate::access::{Action, On};
+use crate::connection::{Close, Session};
 use crate::link::{OffsetsRequest, PartitionKey};
 use crate::spu::Spu;
 use crate::wire::{
@@ -60,15 +61,16 @@ impl Spu {
         Ok(consumer_offset_deleted(header, error)?)
     }
 
-    /// Lists consumers.
+    /// Lists consumers of the topics that the client may consume.
     pub(in crate::spu) async fn list_consumers(
         &self,
         header: &Header,
         asked: FetchConsumerOffsets,
-        permitted: bool,
+        session: &Session,
     ) -> Result<Frame, Close> {
         let key = asked.replica.map(|(topic, partition)| PartitionKey { topic, partition });
-        let found = if permitted {
+        let may = |topic: Option<&str>| session.may(Action::ConsumerOffsets, On::of(topic));
+        let found = if may(key.as_ref().map(|key| key.topic.as_str())) {
             let request = OffsetsRequest::Fetch { consumer_id: asked.consumer, key };
             self.consumers_call(request).await.map_err(ErrorCode::Other)
         } else {
@@ -78,7 +80,8 @@ impl Spu {
             Ok(offsets) => (ErrorCode::None, offsets),
             Err(error) => (error, Vec::new()),
         };
-        let offsets = offsets.into_iter().map(|found| ConsumerOffset {
+        let seen = offsets.into_iter().filter(|found| may(Some(&found.key.topic)));
+        let offsets = seen.map(|found| ConsumerOffset {
             consumer: found.consumer_id,
             topic: found.key.topic,
             partition: found.key.partition,

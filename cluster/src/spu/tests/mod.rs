@@ -5,4 +5,5 @@ mod consumers;
 mod fixture;
 mod produce;
 mod rot;
+mod rules;
 mod stream;

@@ -153,6 +153,30 @@ pub struct List {
     pub system: bool,
 }
 
+impl Create {
+    /// The topic that is asked for.
+    pub fn topic(&self) -> Option<&str> {
+        if let Self::Topic { name, .. } = self { Some(name) } else { None }
+    }
+}
+
+impl Delete {
+    /// The topic that is to go.
+    pub fn topic(&self) -> Option<&str> {
+        if let Self::Topic { name, .. } = self { Some(name) } else { None }
+    }
+}
+
+impl Update {
+    /// The topic that is to change.
+    pub fn topic(&self) -> Option<&str> {
+        match self {
+            Self::AddPartitions { name, .. } | Self::AddMirror { name } => Some(name),
+            Self::Other(_) => None,
+        }
+    }
+}
+
 /// Reads a request to create.
 pub fn create(usage: &Usage, header: &Header, body: Bytes) -> Result<Create, Malformed> {
     let (kind, content) = labelled(header, body)?;

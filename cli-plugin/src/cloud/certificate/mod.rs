@@ -1,6 +1,12 @@
-//! `fluvio cloud certificate list|revoke`: who can connect to a cluster, and ending that.
+//! `fluvio cloud certificate …`: who can connect to a cluster, what they may do there, and ending that.
+
+mod create;
+mod rights;
+mod update;
 
 use clap::{Args, Subcommand};
+
+use rights::shown;
 
 use super::account::{Account, segment};
 use super::answers::Certificate;
@@ -9,11 +15,15 @@ use crate::failure::{Failure, Outcome};
 use crate::output::{self, Form, Table};
 use crate::places::Places;
 
-/// See and revoke the certificates that open a cluster
+/// See, make, change and revoke the certificates that open a cluster
 #[derive(Debug, Subcommand)]
 pub enum CertificateCommand {
     /// List a cluster's certificates
     List(List),
+    /// Make a certificate with rights of its own, in a profile file for another program or machine
+    Create(create::Create),
+    /// Change what a certificate may do: it acts within a second, on open connections too
+    Update(update::Update),
     /// Revoke a certificate: connections that use it are cut within a second
     Revoke(Revoke),
 }
@@ -43,6 +53,8 @@ impl CertificateCommand {
         let account = Account::open(places)?;
         match self {
             Self::List(options) => list(&account, options),
+            Self::Create(command) => command.run(&account),
+            Self::Update(command) => command.run(&account),
             Self::Revoke(options) => revoke(&account, options),
         }
     }
@@ -51,13 +63,13 @@ impl CertificateCommand {
 fn list(account: &Account, options: &List) -> Outcome {
     let certificates = fetch(account, &options.cluster)?;
     output::show(options.output, certificates.as_slice(), |certificates| {
-        let mut table = Table::new(&["ID", "LABEL", "ROLE", "CREATED", "VALID UNTIL", "REVOKED"]);
+        let mut table = Table::new(&["ID", "LABEL", "RIGHTS", "CREATED", "VALID UNTIL", "REVOKED"]);
         for certificate in certificates {
             let text = |field: &Option<String>| field.clone().unwrap_or_default();
             table.row([
                 certificate.id.clone(),
                 text(&certificate.label),
-                text(&certificate.role),
+                shown(certificate.role.as_deref(), certificate.rules.as_deref()),
                 text(&certificate.created_at),
                 text(&certificate.not_after),
                 text(&certificate.revoked_at),
@@ -69,18 +81,24 @@ fn list(account: &Account, options: &List) -> Outcome {
 }
 
 fn revoke(account: &Account, options: &Revoke) -> Outcome {
-    let certificates = fetch(account, &options.cluster)?;
-    let wanted = &options.certificate;
-    let found =
-        certificates.iter().find(|known| known.id == *wanted || known.serial.eq_ignore_ascii_case(wanted));
-    let found = found.ok_or_else(|| {
-        Failure::failed(format!("cluster {} has no certificate {wanted}", options.cluster))
-            .with_fix(format!("fluvio cloud certificate list {}", options.cluster))
-    })?;
-    let path = format!("/clusters/{}/certificates/{}", segment(&options.cluster), segment(&found.id));
+    let found = find(account, &options.cluster, &options.certificate)?;
+    let path = path_of(&options.cluster, &found);
     account.call_for_nothing(&Call::delete(&path)).map_err(Failure::from)?;
     output::line(&format!("revoked {}", found.id))?;
     Ok(0)
+}
+
+/// The certificate with this id or serial number.
+fn find(account: &Account, cluster: &str, wanted: &str) -> Result<Certificate, Failure> {
+    let is_it = |known: &Certificate| known.id == wanted || known.serial.eq_ignore_ascii_case(wanted);
+    fetch(account, cluster)?.into_iter().find(is_it).ok_or_else(|| {
+        Failure::failed(format!("cluster {cluster} has no certificate {wanted}"))
+            .with_fix(format!("fluvio cloud certificate list {cluster}"))
+    })
+}
+
+fn path_of(cluster: &str, certificate: &Certificate) -> String {
+    format!("/clusters/{}/certificates/{}", segment(cluster), segment(&certificate.id))
 }
 
 fn fetch(account: &Account, cluster: &str) -> Result<Vec<Certificate>, Failure> {
