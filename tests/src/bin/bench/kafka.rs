@@ -18,6 +18,9 @@ use crate::throughput::{BATCH_BYTES, RECORD_BYTES, RECORDS};
 /// A throw-away password for throw-away keystores in a temporary folder.
 const STORE_PASSWORD: &str = "measured-beside";
 
+/// A Java virtual machine on a busy machine takes its time.
+const STARTED_WITHIN: Duration = Duration::from_secs(120);
+
 /// When the broker has a batch on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flush {
@@ -48,18 +51,28 @@ impl Kafka {
         let id = id.lines().last().context("a cluster id")?.trim().to_string();
         let server = text(&folder.join("server.properties"));
         kafka.java(&["kafka.tools.StorageTool", "format", "-t", &id, "-c", &server])?;
-        let log = std::fs::File::create(folder.join("server.log"))?;
-        kafka
+        kafka.serve(&server)?;
+        Ok(kafka)
+    }
+
+    /// Starts the broker and waits until it listens.
+    fn serve(&self, configuration: &str) -> anyhow::Result<()> {
+        let path = self.folder().join("server.log");
+        let log = std::fs::File::create(&path)?;
+        let mut broker = self
             .command(&["-Xms1g", "-Xmx1g"])
-            .args(["kafka.Kafka", &server])
+            .args(["kafka.Kafka", configuration])
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()?;
-        until_blocking("Kafka listens", Duration::from_secs(60), || {
-            std::net::TcpStream::connect(("127.0.0.1", port)).ok().map(drop)
-        })?;
-        Ok(kafka)
+        let listens = until_blocking("Kafka listens", STARTED_WITHIN, || match broker.try_wait() {
+            Ok(Some(status)) => Some(Err(anyhow::anyhow!("Kafka ended with {status}"))),
+            _ => std::net::TcpStream::connect(("127.0.0.1", self.port)).ok().map(|_| Ok(())),
+        });
+        listens
+            .and_then(std::convert::identity)
+            .with_context(|| std::fs::read_to_string(&path).unwrap_or_default())
     }
 
     fn folder(&self) -> &Path {
