@@ -117,7 +117,7 @@ impl Check {
         let failed = lines.iter().any(|line| !line.ok);
         if self.output == Form::Table {
             for line in lines.iter().filter(|line| !line.ok) {
-                output::line(&format!("fix {}: {}", line.check, line.fix.as_deref().unwrap_or("-")))?;
+                output::line(&format!("fix: {}: {}", line.check, line.fix.as_deref().unwrap_or("-")))?;
             }
             if !failed && up.is_empty() {
                 progress::note("next: fluvio cluster start");
