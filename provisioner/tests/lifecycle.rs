@@ -198,7 +198,7 @@ async fn rules_reach_the_cluster_and_a_certificates_own_entry_goes_with_it() {
     world
         .sql("UPDATE certificates SET revoked_at = now() WHERE cluster_id = $1 AND kind = 'client'", cluster)
         .await;
-    let is_gone = async || settings()["access"]["revoked_serials"] == json!(["102030405060708"]);
+    let is_gone = async || settings()["access"]["revoked_serials"] == json!(["0102030405060708"]);
     world.until("the revocation is in force", is_gone).await;
     assert_eq!((&settings()["access"]["entries"], &settings()["version"]), (&json!([]), &json!(1)));
 }

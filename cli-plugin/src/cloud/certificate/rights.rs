@@ -67,12 +67,13 @@ mod tests {
         let mut body = json!({});
         Rights { allow, role: None }.put_into(&mut body);
         assert_eq!(
-            body.to_string(),
-            r#"{"rules":[{"topics":"orders-*","rights":["produce","consume"]},{"topics":"a","rights":["admin"]}]}"#
+            body,
+            json!({"rules": [{"topics": "orders-*", "rights": ["produce", "consume"]},
+                             {"topics": "a", "rights": ["admin"]}]})
         );
         let mut body = json!({});
         Rights { allow: Vec::new(), role: Some("user".into()) }.put_into(&mut body);
-        assert_eq!(body.to_string(), r#"{"role":"user"}"#);
+        assert_eq!(body, json!({"role": "user"}));
         assert!("orders".parse::<Rule>().is_err());
     }
 }
