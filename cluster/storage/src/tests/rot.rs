@@ -276,7 +276,7 @@ async fn a_power_cut_at_any_step_of_mending_leaves_the_damaged_file_or_the_mende
             break;
         }
     }
-    assert!(cut_off > 20 && mended > 4, "{cut_off} {mended}: the cuts were elsewhere");
+    assert!(cut_off > 20 && mended >= 4, "{cut_off} {mended}: the cuts were elsewhere");
 }
 
 #[tokio::test]
