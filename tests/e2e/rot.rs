@@ -139,6 +139,13 @@ async fn without_another_copy_a_reader_hears_of_it_and_everything_else_is_read()
         Ok((number(&apart, "main-0", "fluvio_damaged_places").await? == 1).then_some(()))
     })
     .await?;
+    // The SC hears of it, and has nothing against the rest being used.
+    until("the cluster's health says so", STEP_WITHIN, async || {
+        let health = apart.health().await?;
+        ensure!(health["ready"] == true, "{health}");
+        Ok((health["damaged"] == 1).then_some(()))
+    })
+    .await?;
     for _ in 0..3 {
         let refused = read_all(&client, "alone", 0, Isolation::ReadCommitted).await;
         let error = format!("{:#}", refused.err().context("damaged records were served")?);

@@ -17,7 +17,8 @@ use crate::tls::ServerName;
 fn plain(cluster: &Cluster) -> Settings {
     let mut settings = cluster.settings();
     settings.identity = None;
-    settings.access.entries = vec![AccessEntry { principal: LOCAL_PRINCIPAL, role: Role::Admin, rules: None }];
+    settings.access.entries =
+        vec![AccessEntry { principal: LOCAL_PRINCIPAL, role: Role::Admin, rules: None }];
     settings
 }
 

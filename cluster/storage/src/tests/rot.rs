@@ -91,12 +91,13 @@ fn places(damage: &[Damage]) -> Vec<(i64, i64, i64)> {
 
 /// Where the batches of a log file begin and end.
 fn runs(bytes: &[u8]) -> Vec<std::ops::Range<usize>> {
-    let mut runs = vec![36..36];
-    while runs.last().unwrap().end < bytes.len() {
-        let at = runs.last().unwrap().end;
-        runs.push(at..at + batch::Header::parse(&bytes[at..]).unwrap().total_bytes);
+    let (mut runs, mut at) = (Vec::new(), 36);
+    while at < bytes.len() {
+        let end = at + batch::Header::parse(&bytes[at..]).unwrap().total_bytes;
+        runs.push(at..end);
+        at = end;
     }
-    runs.split_off(1)
+    runs
 }
 
 #[tokio::test]
@@ -276,7 +277,7 @@ async fn a_power_cut_at_any_step_of_mending_leaves_the_damaged_file_or_the_mende
             break;
         }
     }
-    assert!(cut_off > 20 && mended > 4, "{cut_off} {mended}: the cuts were elsewhere");
+    assert!(cut_off > 20 && mended >= 4, "{cut_off} {mended}: the cuts were elsewhere");
 }
 
 #[tokio::test]
