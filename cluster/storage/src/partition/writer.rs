@@ -40,7 +40,10 @@ fn perform(inner: &Inner, log: &mut Option<Log>, work: VecDeque<Work>) {
                 answer.send(log.close_segment(base)).ok();
             }
             (Work::Replace(rewriting, answer), Some(log)) => {
-                answer.send(log.replace(&rewriting)).ok();
+                let replaced = log.replace(&rewriting);
+                // What is left of it is removed before anybody hears that it is over.
+                drop(rewriting);
+                answer.send(replaced).ok();
             }
             (Work::LetGo(before), Some(log)) => log.let_go(before),
             (Work::Configure(config), Some(log)) => log.configure(config),

@@ -59,7 +59,7 @@ impl OpenSegment {
         self.log.forget_cached(start.position, max_bytes.max(WINDOW as u64).min(end.position));
         let (mut at, mut rot) = (start, self.header_rot(from));
         let mut window = Window::from(start.position);
-        let seen = |at: &Place| at.offset > from && at.position - start.position >= max_bytes;
+        let seen = |at: &Place| at.offset > from && at.position.saturating_sub(start.position) >= max_bytes;
         while at.offset < end.offset && !seen(&at) {
             match self.check_at(&mut window, at, end) {
                 Ok(header) => at = behind(at, &header),
@@ -70,7 +70,7 @@ impl OpenSegment {
                 }
             }
         }
-        let bytes = at.position - start.position;
+        let bytes = at.position.saturating_sub(start.position);
         // Nobody asked for these bytes, so they are to push nobody else's out of memory.
         self.log.forget_cached(start.position, bytes);
         Looked { next: at.offset, bytes, rot }

@@ -108,7 +108,8 @@ impl Window {
         wanted: usize,
         len: u64,
     ) -> io::Result<&[u8]> {
-        let left = usize::try_from(len - position).unwrap_or(usize::MAX);
+        // A position behind the end comes of an index that lies.
+        let left = usize::try_from(len.saturating_sub(position)).unwrap_or(usize::MAX);
         let wanted = wanted.min(left);
         let skip = usize::try_from(position - self.position).unwrap_or(usize::MAX);
         if skip.saturating_add(wanted) > self.bytes.len() {
