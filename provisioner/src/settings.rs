@@ -1,11 +1,8 @@
 //! Builds the documents that a cluster gets: its settings while it runs, and its processes' configuration.
 
-use std::path::Path;
-
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use cluster_settings::{Identity, PublicEndpoint, Settings, SpuEntry};
-use serde::Serialize;
+use cluster_settings::{Identity, PublicEndpoint, ScPart, ServerFile, Settings, SpuEntry, SpuPart};
 use uuid::Uuid;
 
 use crate::folder::Place;
@@ -73,35 +70,6 @@ pub fn pem(label: &str, der: &[u8]) -> String {
     lines.join("\n")
 }
 
-#[derive(Serialize)]
-struct ProcessConfig<'a> {
-    role_dir_data: &'a Path,
-    tenant: Uuid,
-    cluster: Uuid,
-    host_reserve_bytes: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sc: Option<ScConfig>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    spu: Option<SpuConfig>,
-}
-
-#[derive(Serialize)]
-struct ScConfig {
-    public: Vec<String>,
-    control: String,
-    link: String,
-}
-
-#[derive(Serialize)]
-struct SpuConfig {
-    name: String,
-    public: Vec<String>,
-    link: String,
-    peer: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    control: Option<String>,
-}
-
 /// The configuration file of one process: its name and its text.
 pub fn process_config(
     place: &Place,
@@ -110,14 +78,14 @@ pub fn process_config(
     host_reserve_bytes: u64,
 ) -> Result<(String, String), toml::ser::Error> {
     let unix = |name: &str| format!("unix:{}", place.socket(name).display());
-    let sc = matches!(role, Role::Node | Role::Sc).then(|| ScConfig {
+    let sc = matches!(role, Role::Node | Role::Sc).then(|| ScPart {
         public: vec![unix("sc")],
         control: unix("control"),
         link: unix("link"),
     });
     let spu = role.spu().map(|number| {
         let name = spu_name(number);
-        SpuConfig {
+        SpuPart {
             public: vec![unix(&name)],
             link: unix("link"),
             peer: unix(&format!("peer-{name}")),
@@ -127,7 +95,7 @@ pub fn process_config(
     });
     let data = place.data();
     let config =
-        ProcessConfig { role_dir_data: &data, tenant, cluster: place.cluster(), host_reserve_bytes, sc, spu };
+        ServerFile { role_dir_data: &data, tenant, cluster: place.cluster(), host_reserve_bytes, sc, spu };
     Ok((format!("{role}.toml"), toml::to_string(&config)?))
 }
 

@@ -36,6 +36,8 @@ pub struct Owner {
     server_key: String,
     client_ca: String,
     pub credentials: Credentials,
+    /// Whether its servers have TLS; without it they are on loopback only, and whoever is there is their admin.
+    tls: bool,
 }
 
 impl Owner {
@@ -61,10 +63,25 @@ impl Owner {
             ca: server_ca_pem,
         };
         let server_key = server_key.serialize_pem();
-        Ok(Owner { tenant, cluster, principal, server_certificate, server_key, client_ca, credentials })
+        let tls = true;
+        Ok(Owner { tenant, cluster, principal, server_certificate, server_key, client_ca, credentials, tls })
+    }
+
+    /// Whoever is on this machine.
+    pub fn in_plaintext() -> anyhow::Result<Owner> {
+        Ok(Owner { tls: false, principal: Uuid::nil(), ..Owner::new()? })
+    }
+
+    fn listener(&self) -> &'static str {
+        if self.tls { "tcp:127.0.0.1:0" } else { "tcp+plain:127.0.0.1:0" }
     }
 
     pub(crate) fn settings(&self, generation: u64, spu_port: u16, durability: &str) -> Value {
+        let identity = json!({
+            "certificate_pem": self.server_certificate,
+            "key_pem": self.server_key,
+            "client_ca_pem": self.client_ca,
+        });
         json!({
             "version": 1,
             "generation": generation,
@@ -74,11 +91,7 @@ impl Owner {
             "public_endpoint": {"host": "127.0.0.1", "port": spu_port},
             "spus": [{"id": 5001, "name": "main-0"}],
             "durability": durability,
-            "identity": {
-                "certificate_pem": self.server_certificate,
-                "key_pem": self.server_key,
-                "client_ca_pem": self.client_ca,
-            },
+            "identity": self.tls.then_some(identity),
             "access": {"entries": [{"principal": self.principal, "role": "admin"}], "revoked_serials": []},
             "limits": {
                 "storage_bytes": 4_u64 << 30,
@@ -121,10 +134,11 @@ impl Node {
         let file = at("node.toml");
         let text = format!(
             "role_dir_data = {data:?}\ntenant = \"{}\"\ncluster = \"{}\"\nhost_reserve_bytes = 1048576\n\
-             [sc]\npublic = [\"tcp:127.0.0.1:0\"]\ncontrol = \"unix:{control}\"\nlink = \"unix:{link}\"\naddress_file = {sc:?}\n\
-             [spu]\nname = \"main-0\"\npublic = [\"tcp:127.0.0.1:0\"]\nlink = \"unix:{link}\"\naddress_file = {spu:?}\n",
+             [sc]\npublic = [\"{public}\"]\ncontrol = \"unix:{control}\"\nlink = \"unix:{link}\"\naddress_file = {sc:?}\n\
+             [spu]\nname = \"main-0\"\npublic = [\"{public}\"]\nlink = \"unix:{link}\"\naddress_file = {spu:?}\n",
             owner.tenant,
             owner.cluster,
+            public = owner.listener(),
             control = at("control.sock").display(),
             link = at("link.sock").display(),
             sc = at("sc.json"),
@@ -196,6 +210,9 @@ impl Node {
 
     /// How the published client reaches it.
     pub fn profile(&self) -> FluvioClusterConfig {
+        if !self.owner.tls {
+            return FluvioClusterConfig::new(&self.sc);
+        }
         let who = self.owner.credentials.clone();
         let certs = TlsCerts { domain: who.domain, key: who.key, cert: who.certificate, ca_cert: who.ca };
         FluvioClusterConfig::new(&self.sc).with_tls(certs)

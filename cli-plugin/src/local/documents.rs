@@ -1,13 +1,9 @@
 //! The documents that the servers get: their configuration files and the cluster's settings.
 
-use std::path::Path;
-
 use cluster_settings::{
-    AccessEntry, AccessList, Durability, LOCAL_PRINCIPAL, Limits, PublicEndpoint, Role, Settings, SpuEntry,
-    VERSION,
+    AccessEntry, AccessList, Durability, LOCAL_PRINCIPAL, Limits, PublicEndpoint, Role, ScPart, ServerFile,
+    Settings, SpuEntry, SpuPart, VERSION,
 };
-use serde::Serialize;
-use uuid::Uuid;
 
 use super::book::Book;
 use super::place::Place;
@@ -23,49 +19,23 @@ const LIMITS: Limits =
 /// The name that SC and SPUs would have in TLS; the settings want one.
 const DOMAIN: &str = "local.fluvio.localhost";
 
-#[derive(Serialize)]
-struct ServerConfig<'a> {
-    role_dir_data: &'a Path,
-    tenant: Uuid,
-    cluster: Uuid,
-    host_reserve_bytes: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sc: Option<ScConfig>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    spu: Option<SpuConfig>,
-}
-
-#[derive(Serialize)]
-struct ScConfig {
-    public: Vec<String>,
-    control: String,
-    link: String,
-}
-
-#[derive(Serialize)]
-struct SpuConfig {
-    name: String,
-    public: Vec<String>,
-    link: String,
-    peer: String,
-}
-
 /// The configuration file of one server: `sc`, or an SPU of the book.
 pub fn configuration(place: &Place, book: &Book, server: &str) -> Result<String, Failure> {
     let unix = |name: &str| format!("unix:{}", place.socket(name).display());
     let plain = |port: u16| vec![format!("tcp+plain:127.0.0.1:{port}")];
-    let sc = (server == "sc").then(|| ScConfig {
+    let sc = (server == "sc").then(|| ScPart {
         public: plain(book.port),
         control: unix("control"),
         link: unix("link"),
     });
-    let spu = book.spus.iter().find(|spu| spu.name == server).map(|spu| SpuConfig {
+    let spu = book.spus.iter().find(|spu| spu.name == server).map(|spu| SpuPart {
         name: spu.name.clone(),
         public: plain(spu.port),
         link: unix("link"),
         peer: unix(&format!("peer-{}", spu.name)),
+        control: None,
     });
-    let config = ServerConfig {
+    let config = ServerFile {
         role_dir_data: &book.data,
         tenant: book.tenant,
         cluster: book.cluster,

@@ -3,13 +3,16 @@
 //! The provisioner builds it from what Postgres wants and pushes it to the SC (`PUT /v1/settings` on its
 //! control socket); the SC keeps the last one on disk and streams it to its SPUs, which keep theirs. So a
 //! change of certificates, access or limits acts within a second, without a restart, and is still in force
-//! when the SC, the provisioner or Postgres is away. This crate is the format and nothing else.
+//! when the SC, the provisioner or Postgres is away. What cannot change while it runs is in its servers'
+//! [files](ServerFile). This crate is the formats and nothing else.
 
 mod principal;
 mod rules;
+mod server_file;
 
 pub use principal::{Principal, PrincipalError};
 pub use rules::{RULES_MAX, Right, Rule, RuleError, TopicPattern};
+pub use server_file::{ScPart, ServerFile, SpuPart};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;

@@ -75,7 +75,7 @@ impl Crowd {
 async fn join(spu: &Spu, topic: &str) -> anyhow::Result<TlsStream<TcpStream>> {
     let socket = TcpStream::connect(spu.address).await?;
     socket.set_nodelay(true)?;
-    let connector = TlsConnector::from(Arc::clone(&spu.config));
+    let connector = TlsConnector::from(spu.config.clone().context("a crowd comes with TLS")?);
     let mut stream = connector.connect(spu.server_name()?, socket).await?;
     stream.write_all(&wire::api_versions(1)).await?;
     stream.flush().await?;

@@ -1,10 +1,11 @@
-//! One connection to an SPU, of a thread's own: TLS over a socket that is read far ahead.
+//! One connection to an SPU, of a thread's own: TLS, or nothing, over a socket that is read far ahead.
 
 use std::io::{self, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 
 use anyhow::Context;
+use fluvio::config::TlsPolicy;
 use fluvio::metadata::partition::PartitionSpec;
 use fluvio::metadata::spu::SpuSpec;
 use fluvio::{FluvioAdmin, FluvioClusterConfig};
@@ -26,7 +27,8 @@ pub struct Spu {
     pub address: SocketAddr,
     /// The name in its certificate, by which a gateway finds it.
     pub name: String,
-    pub(super) config: Arc<ClientConfig>,
+    /// `None` where there is no TLS.
+    pub(super) config: Option<Arc<ClientConfig>>,
 }
 
 impl Spu {
@@ -47,8 +49,14 @@ impl Spu {
         topic: &str,
         n_partitions: u32,
     ) -> anyhow::Result<Vec<Spu>> {
-        let who = Credentials::of(profile)?;
-        let config = raw::configuration(&who.ca, Some((&who.certificate, &who.key)))?;
+        let (domain, config) = match &profile.tls {
+            TlsPolicy::Disabled => (String::new(), None),
+            _ => {
+                let who = Credentials::of(profile)?;
+                let config = raw::configuration(&who.ca, Some((&who.certificate, &who.key)))?;
+                (who.domain, Some(config))
+            }
+        };
         let leaders = until("every partition has a leader", STEP_WITHIN, async || {
             let found = within("partitions", STEP_WITHIN, admin.all::<PartitionSpec>()).await?;
             let leader = |number| {
@@ -63,7 +71,7 @@ impl Spu {
         let found = |id| {
             let spu = spus.iter().find(|spu| spu.spec.id == id).context("a leader that is no SPU")?;
             let address = spu.spec.public_endpoint.addr().to_socket_addrs()?.next().context("no address")?;
-            Ok(Spu { address, name: format!("{}.{}", spu.name, who.domain), config: Arc::clone(&config) })
+            Ok(Spu { address, name: format!("{}.{domain}", spu.name), config: config.clone() })
         };
         leaders.into_iter().map(found).collect()
     }
@@ -74,9 +82,15 @@ impl Spu {
 
     /// Connects, and asks for the versions as every client does first.
     pub fn connect(&self) -> anyhow::Result<Link> {
-        let session = ClientConnection::new(Arc::clone(&self.config), self.server_name()?)?;
         let socket = Ahead(BufReader::with_capacity(AHEAD, raw::tcp(self.address)?));
-        let mut link = Link { stream: StreamOwned::new(session, socket) };
+        let stream = match &self.config {
+            None => Stream::Plain(socket),
+            Some(config) => {
+                let session = ClientConnection::new(Arc::clone(config), self.server_name()?)?;
+                Stream::Tls(Box::new(StreamOwned::new(session, socket)))
+            }
+        };
+        let mut link = Link { stream };
         link.send(&wire::api_versions(1))?;
         link.receive().with_context(|| format!("{} refuses the connection", self.name))?;
         Ok(link)
@@ -86,7 +100,38 @@ impl Spu {
 /// A connection. Reads and writes fail after ten seconds of silence.
 #[derive(Debug)]
 pub struct Link {
-    pub(super) stream: StreamOwned<ClientConnection, Ahead>,
+    pub(super) stream: Stream,
+}
+
+#[derive(Debug)]
+pub(super) enum Stream {
+    Plain(Ahead),
+    Tls(Box<StreamOwned<ClientConnection, Ahead>>),
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(socket) => socket.read(buffer),
+            Self::Tls(session) => session.read(buffer),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(socket) => socket.write(bytes),
+            Self::Tls(session) => session.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(socket) => socket.flush(),
+            Self::Tls(session) => session.flush(),
+        }
+    }
 }
 
 impl Link {

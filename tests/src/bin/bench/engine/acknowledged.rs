@@ -4,6 +4,7 @@ use e2e::cloud::Cloud;
 use e2e::floor::{self, Durations};
 use e2e::generator::batches::Prepared;
 use e2e::generator::produce;
+use e2e::node::Owner;
 use e2e::tenant::Tenant;
 
 use super::{Straight, Way, on_a_thread};
@@ -20,7 +21,7 @@ const OWN: f64 = 0.030;
 pub async fn measure(cloud: &Cloud, tenant: &Tenant, runs: usize, report: &mut Report) -> anyhow::Result<()> {
     eprintln!("one produce request in flight, {runs} runs, NATS in turn");
     let nats = Nats::start()?;
-    let straight = Straight::start().await?;
+    let straight = Straight::start(&Owner::new()?).await?;
     let ways = [Way::straight(&straight).await?, Way::through_the_gateway(cloud, tenant).await?];
     let mut ours = [Quantiles::default(), Quantiles::default()];
     let (mut fsync, mut round_trip) = (Quantiles::default(), Quantiles::default());

@@ -6,6 +6,7 @@ use anyhow::{Context, ensure};
 use e2e::generator::batches::Prepared;
 use e2e::generator::crowd::Crowd;
 use e2e::generator::produce;
+use e2e::node::Owner;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::{Straight, Way, on_a_thread};
@@ -25,7 +26,7 @@ pub async fn measure(report: &mut Report) -> anyhow::Result<()> {
     eprintln!("{CONSUMERS} consumers on one SPU");
     // Before the SPU is started, which inherits it.
     allow_files(CONSUMERS as u64 + OTHER_FILES)?;
-    let straight = Straight::start().await?;
+    let straight = Straight::start(&Owner::new()?).await?;
     let way = Way::straight(&straight).await?;
     let spu = way.topic(TOPIC, 1).await?;
     let process = straight.node.process()?;

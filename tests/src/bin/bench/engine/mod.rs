@@ -1,5 +1,6 @@
 //! The engine itself: what an SPU takes, gives and bears when the client beside it costs little
-//! ([`e2e::generator`]). Each figure is of mutual TLS, and of acknowledgements after the fsync.
+//! ([`e2e::generator`]). Each figure is of acknowledgements after the fsync, and of mutual TLS where it does not say that
+//! there is none.
 
 pub mod acknowledged;
 pub mod bulk;
@@ -24,9 +25,9 @@ pub struct Straight {
 }
 
 impl Straight {
-    pub async fn start() -> anyhow::Result<Straight> {
+    pub async fn start(owner: &Owner) -> anyhow::Result<Straight> {
         let data = tempfile::Builder::new().prefix("fb").tempdir_in("/tmp")?;
-        let node = Node::start(&Owner::new()?, data.path(), 1, "disk").await?;
+        let node = Node::start(owner, data.path(), 1, "disk").await?;
         Ok(Straight { node, _data: data })
     }
 }
@@ -42,11 +43,16 @@ pub struct Way {
 impl Way {
     pub async fn straight(to: &Straight) -> anyhow::Result<Way> {
         let watched = Watched::server(to.node.process()?);
-        Way::new("straight to the SPU", to.node.profile(), watched).await
+        Way::new("mutual TLS, straight to the SPU", to.node.profile(), watched).await
+    }
+
+    pub async fn in_plaintext(to: &Straight) -> anyhow::Result<Way> {
+        let watched = Watched::server(to.node.process()?);
+        Way::new("without TLS, straight to the SPU", to.node.profile(), watched).await
     }
 
     pub async fn through_the_gateway(cloud: &Cloud, tenant: &Tenant) -> anyhow::Result<Way> {
-        Way::new("through the gateway", tenant.profile()?, Watched::tenant(cloud, tenant)).await
+        Way::new("mutual TLS, through the gateway", tenant.profile()?, Watched::tenant(cloud, tenant)).await
     }
 
     async fn new(name: &'static str, profile: FluvioClusterConfig, watched: Watched) -> anyhow::Result<Way> {
