@@ -1,6 +1,6 @@
 //! One connection to an SPU, of a thread's own: TLS, or nothing, over a socket that is read far ahead.
 
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 
@@ -114,6 +114,22 @@ impl Read for Stream {
         match self {
             Self::Plain(socket) => socket.read(buffer),
             Self::Tls(session) => session.read(buffer),
+        }
+    }
+}
+
+impl BufRead for Stream {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        match self {
+            Self::Plain(socket) => socket.0.fill_buf(),
+            Self::Tls(session) => session.fill_buf(),
+        }
+    }
+
+    fn consume(&mut self, bytes: usize) {
+        match self {
+            Self::Plain(socket) => socket.0.consume(bytes),
+            Self::Tls(session) => session.consume(bytes),
         }
     }
 }
