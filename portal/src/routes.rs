@@ -54,6 +54,7 @@ fn people() -> Router<App> {
         .route("/clusters/{id}/delete", get(pages::remove::show).post(pages::remove::submit))
         .route("/clusters/{id}/undelete", post(pages::remove::undelete))
         .route("/clusters/{id}/size", post(pages::size::submit))
+        .route("/clusters/{id}/principals", post(pages::principal_limits::submit))
         .route("/clusters/{id}/pause", get(pages::size::show_pause).post(pages::size::pause))
         .route("/clusters/{id}/resume", post(pages::size::resume))
         .route("/clusters/{id}/profile", get(pages::rights::new_profile).post(pages::rights::download))

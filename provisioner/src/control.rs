@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cluster_settings::Settings;
+use cluster_settings::{Settings, oldest_version};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::http::request::Builder;
 use hyper::{Request, StatusCode};
@@ -150,8 +150,21 @@ impl ControlIdentity {
 }
 
 impl Control<'_> {
-    /// Gives the SC its settings; returns once they are kept and in force.
+    /// Gives the SC its settings; returns once they are kept and in force. An SC of a release before rates gets them
+    /// without: that nobody is slowed down harms less than that nobody is revoked.
     pub async fn push(&self, settings: &Settings) -> Result<(), ControlError> {
+        match self.put(settings).await {
+            Err(ControlError::Refused(why)) if settings.limits.are_of_version_3() => {
+                tracing::warn!(cluster = %settings.cluster, %why, "pushing the settings again without rates");
+                let limits = settings.limits.without_rates();
+                let version = oldest_version(&settings.access, &limits);
+                self.put(&Settings { version, limits, ..settings.clone() }).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn put(&self, settings: &Settings) -> Result<(), ControlError> {
         let body = serde_json::to_vec(settings).map_err(|error| ControlError::Refused(error.to_string()))?;
         let request = Request::put("/v1/settings").header("content-type", "application/json");
         let (status, answer) = self.send(request, body).await?;
@@ -251,6 +264,25 @@ mod tests {
         (folder, socket)
     }
 
+    /// An SC of a release before rates, which cannot read them; and what it was given in the end.
+    fn older_sc() -> (tempfile::TempDir, std::path::PathBuf, tokio::sync::mpsc::UnboundedReceiver<Settings>) {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("control.sock");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let (taken, takes) = tokio::sync::mpsc::unbounded_channel();
+        let put_settings = async move |body: Bytes| {
+            let settings: Settings = serde_json::from_slice(&body).unwrap();
+            if settings.version > 2 {
+                return (StatusCode::BAD_REQUEST, "not a settings document: unknown field `rates`");
+            }
+            taken.send(settings).unwrap();
+            (StatusCode::NO_CONTENT, "")
+        };
+        let app = axum::Router::new().route("/v1/settings", axum::routing::put(put_settings));
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        (folder, socket, takes)
+    }
+
     fn own_pid() -> i32 {
         std::process::id().cast_signed()
     }
@@ -285,5 +317,25 @@ mod tests {
         let health =
             Control::Socket { path: Path::new("/nonexistent/control.sock"), pid: own_pid() }.health().await;
         assert!(matches!(health, Err(ControlError::Away(_))), "{health:?}");
+    }
+
+    fn settings(limits: &str) -> Settings {
+        let limits =
+            format!(r#"{{"storage_bytes":1,"partitions":1,"connections":1,"message_bytes":1{limits}}}"#);
+        let text = format!(
+            r#"{{"version":3,"generation":7,"tenant":"{0}","cluster":"{0}","domain":"a.b","spus":[],
+                "public_endpoint":{{"host":"a","port":1}},"durability":"disk",
+                "access":{{"entries":[],"revoked_serials":["a1"]}},"limits":{limits}}}"#,
+            uuid::Uuid::nil()
+        );
+        serde_json::from_str(&text).unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_sc_of_a_release_before_rates_gets_everything_else() {
+        let (_folder, socket, mut takes) = older_sc();
+        let sc = Control::Socket { path: &socket, pid: own_pid() };
+        sc.push(&settings(r#","principal_rates":{"requests_per_second":9}"#)).await.unwrap();
+        assert_eq!(takes.recv().await.unwrap(), Settings { version: 1, ..settings("") });
     }
 }

@@ -2,7 +2,8 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use cluster_settings::{Identity, PublicEndpoint, ScPart, ServerFile, Settings, SpuEntry, SpuPart};
+use cluster_host::{ScPart, ServerFile, SpuPart};
+use cluster_settings::{Identity, PublicEndpoint, Settings, SpuEntry, oldest_version};
 use uuid::Uuid;
 
 use crate::folder::Place;
@@ -29,7 +30,7 @@ pub fn build(
 ) -> Option<Settings> {
     let client_ca = details.client_ca.as_ref()?;
     Some(Settings {
-        version: details.access.version(),
+        version: oldest_version(&details.access, &details.limits),
         generation: details.generation.unsigned_abs() + offset,
         tenant: details.tenant,
         cluster,

@@ -204,6 +204,31 @@ async fn rules_reach_the_cluster_and_a_certificates_own_entry_goes_with_it() {
 }
 
 #[tokio::test]
+async fn rates_are_in_the_settings_while_the_row_has_them() {
+    let world = World::new().await;
+    let cluster = world.cluster("blue", 1).await;
+    world.until_state(cluster, "running").await;
+    let settings = || world.settings(cluster).unwrap();
+    let plain = settings();
+    assert_eq!((&plain["version"], plain["limits"].as_object().unwrap().len()), (&json!(1), 4));
+    let limited =
+        "UPDATE clusters SET rate_bytes_in = 1000, principal_bytes_out = 2000, principal_requests = 30,
+                   principal_connections = 4, generation = generation + 1 WHERE id = $1";
+    world.sql(limited, cluster).await;
+    world.until("the limits are in force", async || settings()["version"] == 3).await;
+    let limits = settings()["limits"].clone();
+    assert_eq!(limits["rates"], json!({"bytes_in_per_second": 1000}));
+    assert_eq!(limits["principal_rates"], json!({"bytes_out_per_second": 2000, "requests_per_second": 30}));
+    assert_eq!(limits["principal_connections"], 4);
+    let lifted =
+        "UPDATE clusters SET rate_bytes_in = NULL, principal_bytes_out = NULL, principal_requests = NULL,
+                  principal_connections = NULL, generation = generation + 1 WHERE id = $1";
+    world.sql(lifted, cluster).await;
+    world.until("they are gone", async || settings()["limits"] == plain["limits"]).await;
+    assert_eq!(settings()["version"], 1);
+}
+
+#[tokio::test]
 async fn a_cluster_that_cannot_start_says_so_and_holds_up_no_other() {
     let world = World::new().await;
     let cluster = world.cluster("blue", 1).await;

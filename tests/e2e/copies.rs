@@ -5,7 +5,6 @@ use anyhow::Context;
 use e2e::cloud::Cloud;
 use e2e::oracle::Load;
 use e2e::person::Person;
-use e2e::processes::Process;
 use e2e::stream::{STEP_WITHIN, create_copied_topic, produce, producer, read_all, works_again};
 use e2e::tenant::Tenant;
 use e2e::wait::{until, within};
@@ -28,29 +27,18 @@ async fn loaded(name: &str) -> anyhow::Result<(Cloud, Tenant, Load)> {
     Ok((cloud, tenant, load))
 }
 
-/// The process of an SPU, or of the SC.
-fn server(cloud: &Cloud, tenant: &Tenant, name: &str) -> Process {
-    let found = cloud.cluster(&tenant.cluster.id);
-    let file = format!("{name}.toml");
-    found
-        .iter()
-        .find(|each| each.mentions(&file))
-        .unwrap_or_else(|| panic!("no {name} among {found:?}"))
-        .clone()
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn any_spu_of_three_dies_under_load_and_nothing_acknowledged_is_lost() -> anyhow::Result<()> {
     let _turn = Cloud::turn().await;
     let (cloud, tenant, load) = loaded("copies-kill").await?;
     for round in 0..2 {
         for name in ["main-0", "main-1", "main-2"] {
-            server(&cloud, &tenant, name).kill()?;
+            cloud.server(&tenant.cluster.id, name)?.kill()?;
             load.wait_for_more(300).await?;
             works_again(&tenant, &format!("after-{name}-{round}")).await?;
         }
     }
-    server(&cloud, &tenant, "sc").kill()?;
+    cloud.server(&tenant.cluster.id, "sc")?.kill()?;
     load.wait_for_more(300).await?;
     println!("{} acknowledged records are there", load.verify(&tenant).await?);
     Ok(())
@@ -61,7 +49,7 @@ async fn a_leader_that_was_paused_acknowledges_nothing_when_it_wakes() -> anyhow
     let _turn = Cloud::turn().await;
     let (cloud, tenant, load) = loaded("copies-pause").await?;
     for name in ["main-0", "main-1", "main-2"] {
-        let spu = server(&cloud, &tenant, name);
+        let spu = cloud.server(&tenant.cluster.id, name)?;
         spu.signal(Signal::STOP)?;
         // The others go on as soon as it is sure that this one is away.
         let went_on = load.wait_for_more(300).await;
@@ -77,7 +65,7 @@ async fn a_leader_that_was_paused_acknowledges_nothing_when_it_wakes() -> anyhow
 async fn no_client_feels_that_the_sc_is_away_while_all_copies_are_in_sync() -> anyhow::Result<()> {
     let _turn = Cloud::turn().await;
     let (cloud, tenant, load) = loaded("copies-sc").await?;
-    let (sc, errors) = (server(&cloud, &tenant, "sc"), load.errors());
+    let (sc, errors) = (cloud.server(&tenant.cluster.id, "sc")?, load.errors());
     sc.signal(Signal::STOP)?;
     let went_on = load.wait_for_more(3_000).await;
     sc.signal(Signal::CONT)?;
@@ -111,7 +99,7 @@ async fn the_sc_loses_its_disk_under_load_and_all_topics_and_records_are_back() 
     produce(&producer(&client, "quiet").await?, &[b"once".to_vec()]).await?;
     let load = Load::copied(&tenant, "copied", 3, 3).await?;
     for _ in 0..2 {
-        let sc = server(&cloud, &tenant, "sc");
+        let sc = cloud.server(&tenant.cluster.id, "sc")?;
         // Stopped first, so that it writes nothing into the folder that is emptied.
         sc.signal(Signal::STOP)?;
         std::fs::remove_dir_all(cloud.cluster_folder(&tenant.cluster.id).join("data/sc"))?;
@@ -144,7 +132,7 @@ async fn a_consumers_offset_outlives_the_spu_that_kept_it() -> anyhow::Result<()
             read_two_and_commit(&tenant, next).await.map(Some)
         })
         .await?;
-        server(&cloud, &tenant, name).kill()?;
+        cloud.server(&tenant.cluster.id, name)?.kill()?;
     }
     Ok(())
 }
@@ -180,7 +168,7 @@ async fn a_published_consumer_goes_on_by_itself_when_the_leader_dies() -> anyhow
     let mut next = 0_u32;
     for name in ["main-1", "main-2", "main-0"] {
         if name != "main-0" {
-            server(&cloud, &tenant, name).kill()?;
+            cloud.server(&tenant.cluster.id, name)?.kill()?;
         }
         until("a record more is stored", Duration::from_secs(60), async || {
             let client = tenant.client().await?;
@@ -234,7 +222,7 @@ async fn our_own_produce_and_consume_go_on_and_every_line_comes_once_and_in_orde
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
             if number == round * LINES / 6 + LINES / 12 {
-                server(&cloud, &tenant, &format!("main-{}", round % 3)).kill()?;
+                cloud.server(&tenant.cluster.id, &format!("main-{}", round % 3))?.kill()?;
             }
         }
         let until_here = (round + 1) * LINES / 6;

@@ -95,6 +95,7 @@ async fn no_token_and_no_cookie_reaches_another_tenants_objects() -> anyhow::Res
             Ask::get(&cluster),
             Ask::new(Method::DELETE, &cluster),
             Ask::new(Method::PATCH, &cluster).json(&json!({"plan": "large"})),
+            Ask::new(Method::PATCH, &cluster).json(&json!({"principal_limits": {}})),
             Ask::new(Method::POST, &format!("{cluster}/undelete")).json(&json!({})),
             Ask::new(Method::POST, &format!("{cluster}/pause")).json(&json!({})),
             Ask::new(Method::POST, &format!("{cluster}/resume")).json(&json!({})),

@@ -18,6 +18,8 @@ mod kubernetes; // the same cloud on a real Kubernetes: drift, faults, scale, pa
 mod laptop; // an engine of one's own, without the cloud: start, check, status, shutdown, delete
 mod limits; // quotas, floods, and the others who must not notice
 mod main_job; // sign-up to the first record, every codec, isolation, offset and partition
+mod objects; // table formats, SmartModules, SPUs and groups as the published client stores and lists them
+mod older; // two older releases of the published client
 mod own_tls; // the portal's own certificate, renewed while it runs
 mod partitions; // servers that do not reach each other, and whether one log explains what clients saw
 mod permissions; // certificates with rules for topics, changed while they are used

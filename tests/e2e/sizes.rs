@@ -67,6 +67,51 @@ async fn a_plan_is_chosen_and_grows_and_each_change_is_one_row_in_the_log() -> a
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_each_principal_may_do_is_set_shown_taken_away_and_in_force() -> anyhow::Result<()> {
+    let cloud = Cloud::shared()?;
+    let tenant = Tenant::new(cloud).await?;
+    let (person, id) = (&tenant.person, tenant.cluster.id.as_str());
+    let none = json!({ "bytes_in_per_second": null, "bytes_out_per_second": null, "requests_per_second": null,
+                       "connections": null });
+    let made = person.api.get(&format!("/api/v1/clusters/{id}")).await?.expect(200)?.json()?;
+    let of_all = json!({ "bytes_in_per_second": 256 << 20, "bytes_out_per_second": 256 << 20,
+                         "requests_per_second": 20_000 });
+    assert_eq!((&made["limits"]["rates"], &made["limits"]["principals"]), (&of_all, &none));
+
+    let wanted = json!({ "bytes_in_per_second": 1 << 20, "bytes_out_per_second": 1 << 20,
+                         "requests_per_second": 500, "connections": 16 });
+    let set = patch(person, id, json!({ "principal_limits": wanted })).await?.expect(200)?.json()?;
+    assert_eq!(set["limits"]["principals"], wanted);
+    cloud.settled(id).await?;
+    let page = person.browser.get(&format!("/clusters/{id}")).await?.expect(200)?.text();
+    assert!(page.contains("Requests, each principal") && page.contains("value=\"500\""), "{page}");
+    // Three times a second's worth, and all of it arrives.
+    create_topic(&tenant.admin().await?, "slowly", 1).await?;
+    let client = tenant.client().await?;
+    let sent: Vec<Vec<u8>> = (0..48_u8).map(|n| vec![n; 64 << 10]).collect();
+    produce(&producer(&client, "slowly").await?, &sent).await?;
+    let read = read_all(&client, "slowly", 0, Isolation::ReadCommitted).await?;
+    assert!(read.iter().map(|record| &record.value).eq(&sent));
+
+    let form = person.browser.form(&format!("/clusters/{id}"), "/principals").await?;
+    let typed = [("bytes_in", "1024"), ("bytes_out", ""), ("requests", "many"), ("connections", "16")];
+    let refused = person.browser.submit(&form, &typed).await?.expect(422)?.text();
+    assert!(refused.contains("10 requests a second at least") && refused.contains("value=\"many\""));
+    let typed = [("bytes_in", "1024"), ("bytes_out", "1024"), ("requests", "500"), ("connections", "16")];
+    person.browser.submit(&form, &typed).await?.expect(303)?;
+
+    for wrong in [json!({ "connections": 1 }), json!({ "requests_per_second": 0 })] {
+        patch(person, id, json!({ "principal_limits": wrong })).await?.expect(422)?;
+    }
+    patch(person, id, json!({ "principal_limits": { "records": 1 } })).await?.expect(400)?;
+    let kept = patch(person, id, json!({ "spus": 1 })).await?.expect(200)?.json()?;
+    assert_eq!(kept["limits"]["principals"], wanted);
+    let free = patch(person, id, json!({ "principal_limits": {} })).await?.expect(200)?.json()?;
+    assert_eq!(free["limits"]["principals"], none);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cluster_is_paused_and_resumed_and_keeps_its_records() -> anyhow::Result<()> {
     let cloud = Cloud::shared()?;
     let tenant = Tenant::new(cloud).await?;

@@ -163,6 +163,13 @@ impl Cloud {
         self.program("fluvio-cluster").into_iter().filter(|process| process.mentions(&folder)).collect()
     }
 
+    /// The process of one of its servers: `sc`, `main-0`.
+    pub fn server(&self, id: &str, name: &str) -> anyhow::Result<Process> {
+        let (found, file) = (self.cluster(id), format!("{name}.toml"));
+        let server = found.iter().find(|each| each.mentions(&file)).cloned();
+        server.with_context(|| format!("no {name} among {found:?}"))
+    }
+
     /// The folder of one cluster.
     pub fn cluster_folder(&self, id: &str) -> PathBuf {
         self.state().join("clusters").join(id.replace('-', ""))
@@ -235,7 +242,23 @@ impl Cloud {
         let mut database = self.database().await?;
         let changed = sqlx::query(statement).bind(cluster).bind(value).execute(&mut database).await?;
         ensure!(changed.rows_affected() == 1, "there is no cluster {cluster}");
-        wait::until("the limit is in force", Duration::from_secs(20), async || {
+        self.settled(cluster).await
+    }
+
+    /// Takes away what the plan says of a cluster's rates, for a benchmark of what the engine can do.
+    pub async fn db_lift_rates(&self, cluster: &str) -> anyhow::Result<()> {
+        let statement =
+            "UPDATE clusters SET rate_bytes_in = NULL, rate_bytes_out = NULL, rate_requests = NULL,
+                                             generation = generation + 1 WHERE id = $1::uuid";
+        let changed = sqlx::query(statement).bind(cluster).execute(&mut self.database().await?).await?;
+        ensure!(changed.rows_affected() == 1, "there is no cluster {cluster}");
+        self.settled(cluster).await
+    }
+
+    /// Waits until what is wanted of a cluster is in force.
+    pub async fn settled(&self, cluster: &str) -> anyhow::Result<()> {
+        let mut database = self.database().await?;
+        wait::until("what is wanted is in force", Duration::from_secs(20), async || {
             let row: (i64, i64) = sqlx::query_as(
                 "SELECT generation, observed_generation FROM clusters JOIN cluster_status ON cluster_id = id WHERE id = $1::uuid",
             )

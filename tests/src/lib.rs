@@ -45,6 +45,7 @@ pub mod laptop;
 pub mod nets;
 pub mod node;
 pub mod nodeless;
+pub mod older;
 pub mod oracle;
 pub mod paced;
 pub mod person;

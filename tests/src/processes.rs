@@ -48,13 +48,9 @@ impl Process {
         })
     }
 
-    /// A zombie counts as gone.
+    /// A zombie counts as gone, once its last thread is.
     pub fn is_alive(&self) -> bool {
-        let Ok(stat) = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)) else { return false };
-        !matches!(
-            stat.rsplit(')').next().and_then(|rest| rest.trim_start().chars().next()),
-            Some('Z' | 'X') | None
-        )
+        !cluster_host::is_dead(self.pid)
     }
 
     /// Proportional set size in bytes.

@@ -14,6 +14,7 @@ use crate::local::ClusterCommand;
 use crate::places::Places;
 use crate::streams::consume::Consume;
 use crate::streams::consumers::ConsumerCommand;
+use crate::streams::objects::{SmartModuleCommand, TableFormatCommand};
 use crate::streams::partition::PartitionCommand;
 use crate::streams::produce::Produce;
 use crate::streams::profiles::ProfileCommand;
@@ -44,6 +45,10 @@ enum HostCommand {
     Consumer(ConsumerCommand),
     #[command(subcommand)]
     Profile(ProfileCommand),
+    #[command(subcommand, name = "smartmodule", visible_alias = "sm")]
+    SmartModule(SmartModuleCommand),
+    #[command(subcommand, name = "table-format")]
+    TableFormat(TableFormatCommand),
     Version(version::Version),
     #[command(external_subcommand)]
     Extension(Vec<OsString>),
@@ -80,6 +85,8 @@ impl HostProgram {
             HostCommand::Cluster(command) => wait_for(command.run(&self.target, &places)),
             HostCommand::Produce(command) => wait_for(command.run(&self.target, &places)),
             HostCommand::Consume(command) => wait_for(command.run(&self.target, &places)),
+            HostCommand::SmartModule(command) => wait_for(command.run(&self.target, &places)),
+            HostCommand::TableFormat(command) => wait_for(command.run(&self.target, &places)),
             HostCommand::Consumer(command) => wait_for(command.run(&self.target, &places)),
         }
     }

@@ -1,8 +1,9 @@
 //! The documents that the servers get: their configuration files and the cluster's settings.
 
+use cluster_host::{ScPart, ServerFile, SpuPart};
 use cluster_settings::{
-    AccessEntry, AccessList, Durability, LOCAL_PRINCIPAL, Limits, PublicEndpoint, Role, ScPart, ServerFile,
-    Settings, SpuEntry, SpuPart, VERSION,
+    AccessEntry, AccessList, Durability, LOCAL_PRINCIPAL, Limits, PublicEndpoint, Rates, Role, Settings,
+    SpuEntry, oldest_version,
 };
 
 use super::book::Book;
@@ -13,8 +14,15 @@ use crate::failure::{Failure, OrFail};
 pub const RESERVE_BYTES: u64 = 512 << 20;
 
 /// What a laptop's cluster cannot exceed. The disk bounds it, and these keep a runaway program from taking the machine.
-const LIMITS: Limits =
-    Limits { storage_bytes: u64::MAX, partitions: 10_000, connections: 1_000, message_bytes: 32 << 20 };
+const LIMITS: Limits = Limits {
+    storage_bytes: u64::MAX,
+    partitions: 10_000,
+    connections: 1_000,
+    message_bytes: 32 << 20,
+    rates: Rates::UNLIMITED,
+    principal_rates: Rates::UNLIMITED,
+    principal_connections: None,
+};
 
 /// The name that SC and SPUs would have in TLS; the settings want one.
 const DOMAIN: &str = "local.fluvio.localhost";
@@ -50,8 +58,12 @@ pub fn configuration(place: &Place, book: &Book, server: &str) -> Result<String,
 pub fn settings(book: &Book) -> Settings {
     // A number: clients would have to look a name up for each connection, and could find another family's address.
     let endpoint = |port: u16| PublicEndpoint { host: "127.0.0.1".into(), port };
+    let access = AccessList {
+        entries: vec![AccessEntry { principal: LOCAL_PRINCIPAL, role: Role::Admin, rules: None }],
+        revoked_serials: Vec::new(),
+    };
     Settings {
-        version: VERSION,
+        version: oldest_version(&access, &LIMITS),
         generation: book.generation,
         tenant: book.tenant,
         cluster: book.cluster,
@@ -70,10 +82,7 @@ pub fn settings(book: &Book) -> Settings {
             .collect(),
         durability: Durability::Disk,
         identity: None,
-        access: AccessList {
-            entries: vec![AccessEntry { principal: LOCAL_PRINCIPAL, role: Role::Admin, rules: None }],
-            revoked_serials: Vec::new(),
-        },
+        access,
         limits: LIMITS,
     }
 }

@@ -17,8 +17,8 @@ use clap::Args;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, setsid};
 
 use super::place::Place;
-use super::process::Known;
 use crate::failure::{Failure, OrFail, Outcome};
+use cluster_host::Known;
 
 /// Files that a server may have open, if the user may have so many.
 const OPEN_FILES: u64 = 65_536;

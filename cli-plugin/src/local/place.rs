@@ -17,10 +17,10 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use super::process::Known;
 use crate::failure::{Failure, OrFail};
 use crate::places::Places;
 use crate::profile;
+use cluster_host::Known;
 
 /// Longest path of a Unix socket, unix(7).
 const SOCKET_PATH_BYTES: usize = 107;

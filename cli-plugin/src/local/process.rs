@@ -1,49 +1,15 @@
-//! Tells a server's process from every other, and ends it.
-//!
-//! A process id alone is given to another process sooner or later. With the process's start time and the id of the
-//! machine's boot it means one process for ever; and a pidfd, once it is known to be that process's, keeps meaning it.
+//! Which servers are up, and how they are ended.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
+use cluster_host::Known;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
-use serde::{Deserialize, Serialize};
-
-/// One process, for ever: `{"pid":4711,"start":180942,"boot":"…"}`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Known {
-    /// Process id.
-    pub pid: i32,
-    /// Start time in clock ticks since boot (`/proc/<pid>/stat`, field 22).
-    start: u64,
-    /// `/proc/sys/kernel/random/boot_id`.
-    boot: String,
-}
+use rustix::process::{Signal, pidfd_send_signal};
 
 /// Processes that are up, each held by a descriptor that means no other.
 pub type Up = BTreeMap<String, OwnedFd>;
-
-impl Known {
-    /// Describes a child that was not waited for, so that nothing can have taken its id.
-    pub fn of_child(pid: i32) -> io::Result<Self> {
-        let start = start_time(pid).ok_or_else(|| io::Error::other("a new process has no start time"))?;
-        Ok(Self { pid, start, boot: boot_id()? })
-    }
-
-    /// The process, if it still runs.
-    pub fn find(&self) -> Option<OwnedFd> {
-        if boot_id().ok()? != self.boot {
-            return None;
-        }
-        // First the descriptor, then the comparison: what has this start time now is what the descriptor was opened on.
-        let pidfd = pidfd_open(Pid::from_raw(self.pid)?, PidfdFlags::empty()).ok()?;
-        (start_time(self.pid)? == self.start).then_some(pidfd)
-    }
-}
 
 /// Those that still run.
 pub fn up(noted: &BTreeMap<String, Known>) -> Up {
@@ -73,25 +39,6 @@ fn has_ended(pidfd: &OwnedFd, deadline: Instant) -> bool {
     }
 }
 
-fn boot_id() -> io::Result<String> {
-    Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
-}
-
-fn start_time(pid: i32) -> Option<u64> {
-    start_in(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
-}
-
-/// Field 22 of a `/proc/<pid>/stat` line, behind a program's name that may itself hold spaces and brackets. A zombie
-/// has ended and has none.
-fn start_in(stat: &str) -> Option<u64> {
-    let (_, rest) = stat.rsplit_once(") ")?;
-    let mut fields = rest.split_ascii_whitespace();
-    if matches!(fields.next()?, "Z" | "X") {
-        return None;
-    }
-    fields.nth(22 - 4)?.parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use std::process::{Child, Command};
@@ -102,14 +49,6 @@ mod tests {
         let child = Command::new("sleep").arg("60").spawn().unwrap();
         let known = Known::of_child(child.id().cast_signed()).unwrap();
         (child, known)
-    }
-
-    #[test]
-    fn the_start_time_is_found_behind_any_program_name() {
-        let fields = "S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4711 20";
-        assert_eq!(start_in(&format!("12 (a) b) {fields}")), Some(4711));
-        assert_eq!(start_in(&format!("12 (sh) {}", fields.replacen('S', "Z", 1))), None);
-        assert_eq!(start_in("12 (sh"), None);
     }
 
     #[test]

@@ -9,10 +9,11 @@ use serde::Serialize;
 use super::book::Book;
 use super::control::{Control, Health};
 use super::place::{Place, bytes_below};
-use super::process::{self, Known};
+use super::process;
 use crate::failure::Outcome;
 use crate::output::{self, Form, Table, progress};
 use crate::places::Places;
+use cluster_host::Known;
 
 /// Options of `cluster status`.
 #[derive(Debug, Args)]

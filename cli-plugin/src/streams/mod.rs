@@ -2,6 +2,7 @@
 
 pub mod consume;
 pub mod consumers;
+pub mod objects;
 pub mod partition;
 pub mod produce;
 pub mod profiles;

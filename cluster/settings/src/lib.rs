@@ -3,23 +3,23 @@
 //! The provisioner builds it from what Postgres wants and pushes it to the SC (`PUT /v1/settings` on its
 //! control socket); the SC keeps the last one on disk and streams it to its SPUs, which keep theirs. So a
 //! change of certificates, access or limits acts within a second, without a restart, and is still in force
-//! when the SC, the provisioner or Postgres is away. What cannot change while it runs is in its servers'
-//! [files](ServerFile). This crate is the formats and nothing else.
+//! when the SC, the provisioner or Postgres is away. This crate is the format and nothing else.
 
+mod limits;
 mod principal;
 mod rules;
-mod server_file;
 
+pub use limits::{Limits, Rates};
 pub use principal::{Principal, PrincipalError};
 pub use rules::{RULES_MAX, Right, Rule, RuleError, TopicPattern};
-pub use server_file::{ScPart, ServerFile, SpuPart};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 /// The newest version of the document that this build reads and writes; a reader refuses a newer one. Version 2 brought
-/// [`AccessEntry::rules`].
-pub const VERSION: u32 = 2;
+/// [`AccessEntry::rules`], version 3 [`Limits::rates`], [`Limits::principal_rates`] and
+/// [`Limits::principal_connections`].
+pub const VERSION: u32 = 3;
 
 /// Who every client of a cluster without an [`Identity`] is. Where there is one, it is nobody, whatever the access
 /// list says.
@@ -29,7 +29,7 @@ pub const LOCAL_PRINCIPAL: Uuid = Uuid::nil();
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// The oldest version that can say all of this: [`AccessList::version`].
+    /// The oldest version that can say all of this: [`oldest_version`].
     pub version: u32,
     /// Grows with every change; a document with a lower generation than the one in force is refused.
     pub generation: u64,
@@ -137,11 +137,15 @@ pub struct AccessEntry {
     pub rules: Option<Vec<Rule>>,
 }
 
-impl AccessList {
-    /// The version of a document with this list. It is the oldest that will do, so that clusters of the release before
-    /// go on taking documents that say nothing new, and none takes rules that it would not follow.
-    pub fn version(&self) -> u32 {
-        if self.entries.iter().any(|entry| entry.rules.is_some()) { 2 } else { 1 }
+/// The version of a document with this access list and these limits. It is the oldest that will do, so that clusters of
+/// the release before go on taking documents that say nothing new, and none takes rules or limits that it would not follow.
+pub fn oldest_version(access: &AccessList, limits: &Limits) -> u32 {
+    if limits.are_of_version_3() {
+        3
+    } else if access.entries.iter().any(|entry| entry.rules.is_some()) {
+        2
+    } else {
+        1
     }
 }
 
@@ -153,20 +157,6 @@ pub enum Role {
     Admin,
     /// Produce and consume; see topics, partitions and SPUs.
     User,
-}
-
-/// What a tenant cannot exceed, each refused with upstream's error code.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Limits {
-    /// Bytes of log over all SPUs of the cluster.
-    pub storage_bytes: u64,
-    /// Partitions over all topics, the system topic not counted.
-    pub partitions: u32,
-    /// Client connections, over SC and SPUs.
-    pub connections: u32,
-    /// Bytes of one produce request.
-    pub message_bytes: u32,
 }
 
 /// The serial number of a certificate as [`AccessList::revoked_serials`] writes it.
@@ -199,12 +189,15 @@ mod tests {
         assert_eq!((serde_json::to_string(&entry).unwrap().as_str(), &entry.rules), (plain, &None));
         let list =
             |entry: &AccessEntry| AccessList { entries: vec![entry.clone()], revoked_serials: Vec::new() };
-        assert_eq!((AccessList::default().version(), list(&entry).version()), (1, 1));
+        let limits = r#"{"storage_bytes":1,"partitions":2,"connections":3,"message_bytes":4}"#;
+        let limits: Limits = serde_json::from_str(limits).unwrap();
+        let version = |access: &AccessList| oldest_version(access, &limits);
+        assert_eq!((version(&AccessList::default()), version(&list(&entry))), (1, 1));
         for rules in [vec![], vec!["produce:orders-*".parse().unwrap()]] {
             entry.rules = Some(rules);
             let text = serde_json::to_string(&entry).unwrap();
             assert_eq!(serde_json::from_str::<AccessEntry>(&text).unwrap(), entry);
-            assert_eq!(list(&entry).version(), VERSION);
+            assert_eq!(version(&list(&entry)), 2);
         }
     }
 

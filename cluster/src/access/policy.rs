@@ -97,6 +97,11 @@ impl Policy {
         self.grants.get(&principal.id).ok_or(Refusal::Unknown)
     }
 
+    /// Whether the access list has this principal.
+    pub fn lists(&self, principal: Uuid) -> bool {
+        self.grants.contains_key(&principal)
+    }
+
     /// Whether a verified certificate may do this now.
     pub fn permits(&self, credential: &Credential, action: Action, on: On<'_>) -> bool {
         self.grant_of(credential, SystemTime::now()).is_ok_and(|grant| grant.allows(action, on))

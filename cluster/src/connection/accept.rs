@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
-use super::limit::Admission;
+use super::limit::{Admission, Full};
 use super::proxy::{ProxyError, read_header};
 use super::requests::{End, Requests, Service};
 use super::transport::Transport;
@@ -88,8 +88,8 @@ enum Refused {
     Credential(#[from] CredentialError),
     #[error(transparent)]
     Access(#[from] Refusal),
-    #[error("the cluster has as many connections as it may")]
-    Full,
+    #[error(transparent)]
+    Full(#[from] Full),
 }
 
 /// Serves the listeners until the server is stopped, and then waits for its connections to end.
@@ -245,8 +245,7 @@ impl<S: Service> Connection<S> {
 
     fn admit(&self, policy: &Policy, credential: &Credential) -> Result<Admission, Refused> {
         policy.grant_of(credential, SystemTime::now())?;
-        let limit = policy.settings.limits.connections;
-        self.server.limit.admit(limit, &self.server.usage).ok_or(Refused::Full)
+        Ok(self.server.limit.admit(policy, credential.principal.id, &self.server.usage)?)
     }
 
     /// The name is looked at before any key is used.
@@ -270,13 +269,14 @@ impl<S: Service> Connection<S> {
         let session = Arc::new(Session::new(credential, address, outbox, policy.clone()));
         let (reading, writing) = tokio::io::split(socket);
         let server = &*self.server;
-        let mut writer =
-            tokio::spawn(outgoing.write(writing, server.timing.stall, Arc::clone(&server.usage)));
+        let pace = admission.pace(policy.clone());
+        let mut writer = tokio::spawn(outgoing.write(writing, server.timing.stall, pace.clone()));
         let requests = Requests {
             service: &*self.service,
             session: &session,
             policy,
             usage: &server.usage,
+            pace,
             timing: server.timing,
             large_frames: server.limit.large_frames(),
             stop: server.stop.clone(),
@@ -284,12 +284,19 @@ impl<S: Service> Connection<S> {
         let end = tokio::select! {
             end = Box::pin(requests.run(reading)) => end,
             // The writer ends by itself only when the client takes nothing any more.
-            _ = &mut writer => End::Client,
+            _ = &mut writer => return,
         };
         drop(session);
         match end {
-            // The writer says goodbye by itself, now that nobody can send to it.
-            End::Client => {}
+            // The writer says goodbye by itself, now that nobody can send to it. It keeps its place meanwhile, and has
+            // an end: a limit of rates could hold back for long what nobody waits for any more.
+            End::Client => {
+                tokio::select! {
+                    () = server.stop.cancelled() => {}
+                    _ = timeout(server.timing.stall, &mut writer) => {}
+                }
+                writer.abort();
+            }
             End::Cut(reason) => {
                 server.usage.connections_cut.add(1);
                 info!(%principal, ?address, %reason, "connection cut");

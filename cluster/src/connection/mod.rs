@@ -9,6 +9,7 @@ mod accept;
 mod limit;
 mod listen;
 mod outbox;
+mod pace;
 mod proxy;
 mod requests;
 mod session;

@@ -10,7 +10,7 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 
-use crate::usage::Usage;
+use super::pace::Pace;
 use crate::wire::{Frame, FrameError, FrameWriter};
 
 /// Room is counted in units, so that a semaphore's `u32` holds it and tiny responses cost something.
@@ -102,19 +102,24 @@ impl Drop for Outgoing {
 }
 
 impl Outgoing {
-    /// Writes responses until every [`Outbox`] is gone or the client stops reading for `stall`.
+    /// Writes responses until every [`Outbox`] is gone or the client stops reading for `stall`. While more was written
+    /// than the rates allow nothing is, which is no stall: the outbox fills, and whoever has more to send waits.
     pub(super) async fn write<W: AsyncWrite + Unpin>(
         mut self,
         mut socket: W,
         stall: Duration,
-        usage: Arc<Usage>,
+        pace: Pace,
     ) -> Result<(), FrameError> {
         let mut writer = FrameWriter::default();
+        let mut pause = pace.before_writing();
         while let Some(mut queued) = self.queue.recv().await {
+            if let Some(mut pause) = pause.take() {
+                pause.over().await;
+            }
             for n_written in 1.. {
                 writer.write(&mut socket, &queued.frame, stall).await?;
-                usage.bytes_out.add(queued.frame.len() as u64);
-                if n_written == AT_ONCE {
+                pause = pace.sent(queued.frame.len());
+                if pause.is_some() || n_written == AT_ONCE {
                     break;
                 }
                 match self.queue.try_recv() {

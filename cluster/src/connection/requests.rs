@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Session;
 use super::accept::Timing;
+use super::pace::{self, Pace};
 use super::session::CutReason;
 use crate::access::PolicyWatch;
 use crate::usage::Usage;
@@ -110,6 +111,7 @@ pub(super) struct Requests<'a, S: Service> {
     pub(super) session: &'a Arc<Session>,
     pub(super) policy: PolicyWatch,
     pub(super) usage: &'a Usage,
+    pub(super) pace: Pace,
     pub(super) timing: Timing,
     pub(super) large_frames: FrameBudget,
     pub(super) stop: CancellationToken,
@@ -143,6 +145,25 @@ impl InFlight {
     }
 }
 
+enum Read {
+    /// There is a next frame.
+    Begun,
+    Frame(Received),
+    Closed,
+}
+
+/// Reads the next frame; in a pause no more than its length, so that a client's end is seen.
+async fn read<R: AsyncRead + Unpin>(
+    reader: &mut FrameReader,
+    socket: &mut R,
+    pausing: bool,
+) -> Result<Read, FrameError> {
+    if pausing {
+        return Ok(if reader.begin(socket).await? { Read::Begun } else { Read::Closed });
+    }
+    Ok(reader.next(socket).await?.map_or(Read::Closed, Read::Frame))
+}
+
 impl<S: Service> Requests<'_, S> {
     /// Serves until the connection has to end.
     pub(super) async fn run<R: AsyncRead + Unpin>(mut self, mut socket: R) -> End {
@@ -151,8 +172,11 @@ impl<S: Service> Requests<'_, S> {
             InFlight { jobs: FuturesUnordered::new(), n_requests: 0, n_request_bytes: 0, n_streams: 0 };
         let mut reader =
             FrameReader::new(self.service.frame_cap(), self.timing.stall, self.large_frames.clone());
+        // A debt of the principal outlives its connections.
+        let mut pause = self.pace.before_reading();
         let mut expiry = Box::pin(self.expiry_timer());
         loop {
+            let pausing = pause.is_some();
             let step = tokio::select! {
                 biased;
                 () = self.stop.cancelled() => Err(End::Stopped),
@@ -163,10 +187,20 @@ impl<S: Service> Requests<'_, S> {
                     self.session.recheck().map_err(End::Cut)
                 }
                 Some(done) = in_flight.jobs.next(), if !in_flight.jobs.is_empty() => in_flight.finish(done),
-                frame = reader.next(&mut socket), if in_flight.may_read() => {
-                    match frame {
-                        Ok(Some(frame)) => self.take(&mut connection, &mut in_flight, frame),
-                        Ok(None) => Err(End::Client),
+                () = pace::over(&mut pause), if pausing => {
+                    pause = None;
+                    Ok(())
+                }
+                read = read(&mut reader, &mut socket, pausing),
+                    if in_flight.may_read() && !(pausing && reader.has_begun()) =>
+                {
+                    match read {
+                        Ok(Read::Frame(frame)) => {
+                            pause = self.pace.received(frame.bytes.len() + 4);
+                            self.take(&mut connection, &mut in_flight, frame)
+                        }
+                        Ok(Read::Begun) => Ok(()),
+                        Ok(Read::Closed) => Err(End::Client),
                         Err(error) => Err(End::Frame(error)),
                     }
                 }
@@ -190,8 +224,6 @@ impl<S: Service> Requests<'_, S> {
     ) -> Result<(), End> {
         let Received { bytes: frame, room } = received;
         let n_bytes = frame.len();
-        self.usage.requests.add(1);
-        self.usage.bytes_in.add(n_bytes as u64 + 4);
         let work =
             Request::parse(frame).map_err(Close::from).and_then(|request| self.call(connection, request));
         let work = work.inspect_err(|_| self.usage.request_errors.add(1))?;

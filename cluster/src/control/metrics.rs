@@ -1,9 +1,10 @@
 //! Numbers in the text format of Prometheus.
 
 use std::fmt::{Display, Write};
+use std::time::Duration;
 
 use crate::sc::state::State;
-use crate::usage::Usage;
+use crate::usage::{Counter, PrincipalUsage, Throttled, Usage};
 
 /// The format's name and version.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -46,7 +47,35 @@ pub fn of_process(usage: &Usage) -> String {
         page.family(name, kind, help);
         page.sample(name, &[], value);
     }
+    let throttled = "Time for which connections were held back by a limit of rates.";
+    page.family("throttled_seconds_total", COUNTER, throttled);
+    page.throttled("throttled_seconds_total", &[], &usage.throttled);
+    principals(&mut page, usage);
     page.text
+}
+
+/// What each principal did that may come again.
+fn principals(page: &mut Page, usage: &Usage) {
+    type Value = fn(&PrincipalUsage) -> &Counter;
+    let families: [(&str, &str, &str, Value); 4] = [
+        ("principal_connections", GAUGE, "Connections of the principal open now.", |own| &own.connections),
+        ("principal_bytes_in_total", COUNTER, "Bytes of the principal's requests.", |own| &own.bytes_in),
+        ("principal_bytes_out_total", COUNTER, "Bytes of responses to the principal.", |own| &own.bytes_out),
+        ("principal_requests_total", COUNTER, "Requests of the principal.", |own| &own.requests),
+    ];
+    let principals: Vec<_> =
+        usage.principals.all().into_iter().map(|(id, own)| (id.to_string(), own)).collect();
+    for (name, kind, help, value) in families {
+        page.family(name, kind, help);
+        for (principal, own) in &principals {
+            page.sample(name, &[("principal", principal)], value(own).get());
+        }
+    }
+    let name = "principal_throttled_seconds_total";
+    page.family(name, COUNTER, "Time for which the principal's connections were held back.");
+    for (principal, own) in &principals {
+        page.throttled(name, &[("principal", principal)], &own.throttled);
+    }
 }
 
 /// The cluster's numbers, as its SPUs reported them last.
@@ -107,6 +136,14 @@ impl Page {
         }
     }
 
+    /// By direction, in seconds.
+    fn throttled(&mut self, name: &str, labels: &[(&str, &str)], throttled: &Throttled) {
+        for (direction, counter) in [("in", &throttled.inward), ("out", &throttled.outward)] {
+            let labels = [labels, &[("direction", direction)]].concat();
+            self.sample(name, &labels, Duration::from_nanos(counter.get()).as_secs_f64());
+        }
+    }
+
     fn line(&mut self, line: std::fmt::Arguments<'_>) {
         writeln!(self.text, "{line}").expect("writing to a String cannot fail");
     }
@@ -118,6 +155,8 @@ fn escaped(value: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
 
     #[test]
@@ -131,6 +170,10 @@ mod tests {
     fn every_sample_belongs_to_a_family_named_before_it() {
         let usage = Usage::default();
         usage.records_in.add(7);
+        usage.throttled.inward.add(1_500_000_000);
+        let principal = usage.principals.of(Uuid::from_u128(1));
+        principal.requests.add(9);
+        principal.throttled.outward.add(2_000_000_000);
         let text = of_process(&usage) + &of_cluster(&State::default());
         let mut family = "";
         for line in text.lines() {
@@ -141,6 +184,16 @@ mod tests {
                 assert!(line.rsplit(' ').next().unwrap().parse::<f64>().is_ok(), "{line}");
             }
         }
-        assert!(text.contains("\nfluvio_records_in_total 7\n"));
+        let principal = "principal=\"00000000-0000-0000-0000-000000000001\"";
+        for line in [
+            "fluvio_records_in_total 7",
+            "fluvio_throttled_seconds_total{direction=\"in\"} 1.5",
+            "fluvio_throttled_seconds_total{direction=\"out\"} 0",
+            &format!("fluvio_principal_connections{{{principal}}} 0"),
+            &format!("fluvio_principal_requests_total{{{principal}}} 9"),
+            &format!("fluvio_principal_throttled_seconds_total{{{principal},direction=\"out\"}} 2"),
+        ] {
+            assert!(text.contains(&format!("\n{line}\n")), "{line}");
+        }
     }
 }

@@ -25,6 +25,7 @@ use crate::sc::metadata::{Metadata, Placement, Topic};
 use crate::sc::state::State;
 use crate::sc::topic::CONSUMER_OFFSETS;
 use crate::sc::{Sc, SpuHello};
+use crate::wire::admin::qualified_name;
 
 /// How long an SPU may take to say hello.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -103,8 +104,8 @@ async fn welcome(
     };
     let registered = if (VERSION_MIN..=VERSION).contains(&version) {
         named_in_settings(sc, &name).await;
-        let moves = version >= VERSION_WITH_MOVES;
-        sc.spu_came(SpuHello { name, held: assignments, generation, session, peer, fresh, moves }).await
+        let knows_moves = version >= VERSION_WITH_MOVES;
+        sc.spu_came(SpuHello { name, held: assignments, generation, session, peer, fresh, knows_moves }).await
     } else {
         Err(format!("the SPU speaks version {version} of the link and the SC version {VERSION}"))
     };
@@ -326,6 +327,7 @@ pub fn view_change(spu: i32, before: Option<&Metadata>, now: &Metadata) -> Optio
         led: led.into_iter().filter(|(key, leader)| led_before.get(key) != Some(leader)).collect(),
         retired: retired(now),
         dropped: dropped(now),
+        smart_modules: smart_modules(before, now),
     };
     let news = change.whole
         || !(change.assigned.is_empty()
@@ -333,9 +335,20 @@ pub fn view_change(spu: i32, before: Option<&Metadata>, now: &Metadata) -> Optio
             && change.topics_made.is_empty()
             && change.topics_gone.is_empty()
             && change.led.is_empty()
+            && change.smart_modules.is_none()
             && before.map(retired).unwrap_or_default() == change.retired
             && before.map(dropped).unwrap_or_default() == change.dropped);
     news.then_some(change)
+}
+
+/// Their names, if there are others than before.
+fn smart_modules(before: Option<&Metadata>, now: &Metadata) -> Option<BTreeSet<String>> {
+    let now = &now.objects.smart_modules;
+    let changed = match before {
+        Some(before) => !Arc::ptr_eq(&before.objects.smart_modules, now),
+        None => !now.is_empty(),
+    };
+    changed.then(|| now.iter().map(|(name, module)| qualified_name(name, module.meta.as_ref())).collect())
 }
 
 fn leaders(metadata: &Metadata) -> BTreeMap<PartitionKey, Leader> {

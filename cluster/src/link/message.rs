@@ -123,6 +123,8 @@ pub struct View {
     pub retired: BTreeSet<Uuid>,
     /// Copies, by incarnation and number, that others have in this SPU's place.
     pub dropped: BTreeSet<(Uuid, u32)>,
+    /// The SmartModules that the SC keeps, each as `[group/]name[@version]`.
+    pub smart_modules: BTreeSet<String>,
 }
 
 /// A change of a [`View`], as sent: `whole` starts from an empty one.
@@ -148,6 +150,9 @@ pub struct ViewChange {
     /// The copies that this SPU may throw away, complete at each change.
     #[serde(default)]
     pub dropped: BTreeSet<(Uuid, u32)>,
+    /// All SmartModules that the SC keeps; `None` while they are as before, and always from an SC that keeps none yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub smart_modules: Option<BTreeSet<String>>,
 }
 
 /// How a copy of a partition is.
@@ -189,11 +194,13 @@ pub struct ReplicaReport {
     pub damaged: u64,
 }
 
-/// Where the durable part of a copy ends. Of two copies that end in the same epoch the longer begins with the other; a
-/// copy that ends in a later epoch has all that was committed in earlier ones. So the greatest has everything.
+/// Where the durable part of a copy ends. Of two copies that are whole of the same epoch the longer has all that the other
+/// has of what was committed; a copy that is whole of a later epoch has all that was committed in earlier ones. So the
+/// greatest has everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct DurableEnd {
-    /// Epoch of the last record; `None` without any.
+    /// The last epoch of which it is whole: it has all that the epoch's leader began with, or a record of it; `None`
+    /// without any.
     pub epoch: Option<i32>,
     /// Offset behind it.
     pub offset: i64,
@@ -376,6 +383,9 @@ impl View {
         view.topics.extend(change.topics_made);
         view.retired = change.retired;
         view.dropped = change.dropped;
+        if let Some(smart_modules) = change.smart_modules {
+            view.smart_modules = smart_modules;
+        }
         view
     }
 }

@@ -114,6 +114,7 @@ impl SpuLink {
             assignments: kept.into_iter().map(|kept| (kept.key.clone(), kept)).collect(),
             retired: BTreeSet::new(),
             dropped: BTreeSet::new(),
+            smart_modules: BTreeSet::new(),
         };
         Self {
             shared: Arc::new(Shared {

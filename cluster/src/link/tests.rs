@@ -6,6 +6,7 @@ use crate::sc::decide::{
     NewTopic, World, add_partitions, confirm_retired, create_topic, delete_topic, ensure_consumer_offsets,
 };
 use crate::sc::metadata::Metadata;
+use crate::sc::objects::{Asked, Code, Key, SmartModule, decide};
 use crate::sc::topic::{Replicas, TopicOptions, TopicSpec};
 
 fn world() -> World {
@@ -17,6 +18,11 @@ fn with_topic(metadata: &Metadata, name: &str) -> Metadata {
     let spec = TopicSpec { replicas, options: TopicOptions::default() };
     let new = NewTopic { name: Ok(name.into()), spec: Ok(spec), id: Uuid::new_v4() };
     create_topic(metadata, &world(), new).unwrap()
+}
+
+fn smart_module(name: &str) -> Asked {
+    let module = SmartModule { meta: None, code: Code::unwritten(name.as_bytes()) };
+    Asked::SmartModule(name.into(), module)
 }
 
 /// Some life of a cluster.
@@ -34,6 +40,11 @@ fn history() -> Vec<Metadata> {
     live(&|now| with_topic(now, "a"));
     live(&|now| confirm_retired(now, 5002, &now.retired.keys().copied().collect()).unwrap());
     live(&|now| delete_topic(now, "b", false).unwrap());
+    live(&|now| decide(now, &[], smart_module("one")).unwrap());
+    live(&|now| decide(now, &[], smart_module("two")).unwrap());
+    live(&|now| with_topic(now, "c"));
+    let key = Key::SmartModule { name: "one".into(), store_id: "one".into() };
+    live(&|now| decide(now, &[], Asked::Delete(key.clone())).unwrap());
     moments
 }
 
@@ -58,6 +69,16 @@ fn changes_one_by_one_or_several_at_once_lead_to_the_whole() {
                 );
             }
         }
+    }
+}
+
+#[test]
+fn every_spu_knows_which_smart_modules_are_kept() {
+    let moments = history();
+    for (now, expected) in moments[9..].iter().zip([&["one"][..], &["one", "two"], &["one", "two"], &["two"]])
+    {
+        let view = View::default().after(view_change(5003, None, now).unwrap());
+        assert!(view.smart_modules.iter().eq(expected), "{:?}", view.smart_modules);
     }
 }
 

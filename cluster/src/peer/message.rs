@@ -98,6 +98,9 @@ pub enum Fed {
         /// First offset of the leader's log.
         #[serde(default)]
         log_start: i64,
+        /// Where the leader's epoch begins; leaders of an older release do not say.
+        #[serde(default)]
+        epoch_start: Option<i64>,
     },
     /// The follower has what the leader does not: it cuts back to `end`, or to where its own records of epochs up to
     /// this one end if that is earlier, and asks again. Ends the stream.

@@ -19,7 +19,11 @@ impl Answers for Echo {
             match ask.head {
                 Ask::Follow(_) => stream::unfold(behind, |mut behind| async move {
                     let ack = behind.next::<Ack>().await.ok()??;
-                    Some((encode(&Fed::Batches { hw: ack.head.durable, log_start: 0 }, 0).ok()?, behind))
+                    Some((
+                        encode(&Fed::Batches { hw: ack.head.durable, log_start: 0, epoch_start: None }, 0)
+                            .ok()?,
+                        behind,
+                    ))
                 })
                 .boxed(),
                 _ => {
@@ -69,7 +73,7 @@ async fn acks_go_one_way_and_marks_the_other_for_as_long_as_both_live() {
     for durable in 0..100 {
         acks.send(encode(&Ack { durable }, 0).unwrap()).await.unwrap();
         let mark = fed.next::<Fed>().await.unwrap().unwrap();
-        assert_eq!(mark.head, Fed::Batches { hw: durable, log_start: 0 });
+        assert_eq!(mark.head, Fed::Batches { hw: durable, log_start: 0, epoch_start: None });
     }
     stop.cancel();
     while let Ok(Some(_)) = fed.next::<Fed>().await {}

@@ -22,6 +22,7 @@ use crate::access::Policy;
 use crate::link::{PartitionKey, ReplicaReport};
 
 mod gather;
+mod objects;
 mod presence;
 
 /// An SC without metadata waits this long for the rest of its SPUs, once the first has come, before it takes
@@ -43,8 +44,6 @@ pub(super) struct Engine {
     sessions: BTreeMap<i32, u64>,
     /// SPUs that came at least once since the start.
     came: BTreeSet<i32>,
-    /// Since when those are away that are.
-    away: BTreeMap<i32, Instant>,
     lost_after: Duration,
     /// What the SPUs that came to an SC without a disk have on theirs, and whether their processes had just begun.
     gathered: BTreeMap<i32, (bool, BTreeSet<(Uuid, u32)>)>,
@@ -64,13 +63,15 @@ impl Engine {
             None
         });
         let metadata = store.metadata()?;
+        if let Some(metadata) = &metadata {
+            store.code_files().tidy(&metadata.objects);
+        }
         let mut engine = Self {
             owner,
             store,
             live: Live::default(),
             sessions: BTreeMap::new(),
             came: BTreeSet::new(),
-            away: BTreeMap::new(),
             lost_after,
             gathered: BTreeMap::new(),
             due: Due { late: Some(Instant::now() + RECOVERY_PATIENCE), ..Due::default() },
@@ -135,6 +136,9 @@ impl Engine {
                 let next = self.is_open().and_then(|()| add());
                 let _ = reply.send(self.commit_asked(next).await);
             }
+            Command::Object { asked, dry_run, reply } => {
+                let _ = reply.send(self.change_object(asked, dry_run).await);
+            }
             Command::SpuCame { hello, reply } => {
                 let _ = reply.send(self.spu_came(hello).await);
             }
@@ -170,7 +174,7 @@ impl Engine {
         let now = Instant::now();
         if take_due(&mut self.due.give_up_waiting, now) {
             // Fewer could have missed what the others acknowledged.
-            if decide::heard_enough(&self.state.metadata, &self.heard()) {
+            if self.knows_enough() {
                 tracing::warn!("not every SPU has come: going on with those that have");
                 self.open_with_what_was_gathered().await;
             } else {
@@ -211,7 +215,9 @@ impl Engine {
         let stays = |spu: &SpuEntry| new.spus.iter().any(|new| (new.id, &new.name) == (spu.id, &spu.name));
         let going: Vec<_> =
             old.spus.iter().filter(|spu| !stays(spu)).map(|spu| (spu.id, spu.name.as_str())).collect();
-        if !going.is_empty() && !self.state.open {
+        // Of those that have come it is not known yet what they hold; of the others it is the operator's word that
+        // nothing is to be waited for.
+        if !self.state.open && going.iter().any(|(spu, _)| self.came.contains(spu)) {
             return Err(SettingsRefused::NotYet);
         }
         Ok(decide::without(&self.state.metadata, &going)?)

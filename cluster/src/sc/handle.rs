@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::decide::{InSyncAsked, NewTopic, StillHolds};
 use super::engine::Engine;
+use super::objects::{self, files::CodeFiles};
 use super::refusal::Refusal;
 use super::state::State;
 use super::store::{Store, StoreError};
@@ -58,6 +59,7 @@ pub(super) enum Command {
     Create { new: NewTopic, dry_run: bool, reply: oneshot::Sender<Result<u64, Refusal>> },
     Delete { name: String, force: bool, reply: oneshot::Sender<Result<u64, Refusal>> },
     AddPartitions { name: String, count: u32, reply: oneshot::Sender<Result<u64, Refusal>> },
+    Object { asked: objects::Asked, dry_run: bool, reply: oneshot::Sender<Result<u64, Refusal>> },
     SpuCame { hello: SpuHello, reply: oneshot::Sender<Result<i32, String>> },
     SpuWent { spu: i32, session: u64 },
     Report { spu: i32, reports: Vec<ReplicaReport> },
@@ -82,7 +84,7 @@ pub struct SpuHello {
     /// Whether its process has just started.
     pub fresh: bool,
     /// Whether it knows of copies that move.
-    pub moves: bool,
+    pub knows_moves: bool,
 }
 
 /// Whose cluster this is; settings of another are refused.
@@ -107,6 +109,7 @@ pub struct Sc {
     commands: mpsc::Sender<Command>,
     state: watch::Receiver<Arc<State>>,
     policy: watch::Receiver<Option<Arc<Policy>>>,
+    code_files: CodeFiles,
 }
 
 impl Sc {
@@ -118,9 +121,11 @@ impl Sc {
         lost_after: Duration,
         stop: CancellationToken,
     ) -> Result<(Self, tokio::task::JoinHandle<()>), StoreError> {
-        let engine = Engine::open(Store::open(dir)?, owner, lost_after)?;
+        let store = Store::open(dir)?;
+        let code_files = store.code_files();
+        let engine = Engine::open(store, owner, lost_after)?;
         let (commands, receiver) = mpsc::channel(COMMANDS);
-        let sc = Self { commands, state: engine.state(), policy: engine.policy() };
+        let sc = Self { commands, state: engine.state(), policy: engine.policy(), code_files };
         Ok((sc, tokio::spawn(engine.run(receiver, stop))))
     }
 
@@ -155,6 +160,16 @@ impl Sc {
     /// Gives a topic more partitions.
     pub async fn add_partitions(&self, name: String, count: u32) -> Result<u64, Refusal> {
         self.ask(|reply| Command::AddPartitions { name, count, reply }).await
+    }
+
+    /// Stores or deletes an object that is not a topic.
+    pub async fn change_object(&self, asked: objects::Asked, dry_run: bool) -> Result<u64, Refusal> {
+        self.ask(|reply| Command::Object { asked, dry_run, reply }).await
+    }
+
+    /// The code of SmartModules.
+    pub fn code_files(&self) -> &CodeFiles {
+        &self.code_files
     }
 
     /// Registers an SPU; its id, or why not.

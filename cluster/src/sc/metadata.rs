@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::objects::Objects;
 use super::topic::TopicSpec;
 
 /// Everything that the SC must not forget.
@@ -18,6 +19,9 @@ pub struct Metadata {
     pub topics: BTreeMap<String, Arc<Topic>>,
     /// Deleted incarnations, with the SPUs that may still hold data of them.
     pub retired: BTreeMap<Uuid, BTreeSet<i32>>,
+    /// What clients store beside topics.
+    #[serde(default, skip_serializing_if = "Objects::is_empty")]
+    pub objects: Objects,
 }
 
 /// One topic.
@@ -71,6 +75,10 @@ pub struct Placement {
     /// While nobody leads: SPUs with a copy that may lack what it had, so that it is no witness.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub blank: BTreeSet<i32>,
+    /// While nobody leads: SPUs that were not heard of and may have a copy that nobody here knows of, made while copies
+    /// moved.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub unheard: BTreeSet<i32>,
 }
 
 /// The copies that have every committed record.
@@ -88,8 +96,9 @@ impl Placement {
     pub fn new(leader: i32, replicas: Vec<i32>) -> Self {
         let in_sync = InSync { version: 0, spus: replicas.iter().copied().collect() };
         let factor = replicas.len();
-        let (moving_to, dropped, blank) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
-        Self { epoch: 0, leader, replicas, in_sync, factor, moving_to, dropped, blank }
+        let (moving_to, none) = (Vec::new(), BTreeSet::new());
+        let (dropped, blank, unheard) = (none.clone(), none.clone(), none);
+        Self { epoch: 0, leader, replicas, in_sync, factor, moving_to, dropped, blank, unheard }
     }
 
     /// Copies that have to have a record before it is committed.
@@ -118,15 +127,18 @@ struct Written {
     dropped: BTreeSet<i32>,
     #[serde(default)]
     blank: BTreeSet<i32>,
+    #[serde(default)]
+    unheard: BTreeSet<i32>,
 }
 
 impl From<Written> for Placement {
     fn from(written: Written) -> Self {
-        let Written { epoch, leader, replicas, in_sync, factor, moving_to, dropped, blank } = written;
+        let Written { epoch, leader, replicas, in_sync, factor, moving_to, dropped, blank, unheard } =
+            written;
         let plain = Self::new(leader, replicas);
         let in_sync = in_sync.unwrap_or_else(|| plain.in_sync.clone());
         let factor = factor.unwrap_or(plain.factor);
-        Self { epoch, in_sync, factor, moving_to, dropped, blank, ..plain }
+        Self { epoch, in_sync, factor, moving_to, dropped, blank, unheard, ..plain }
     }
 }
 
@@ -169,16 +181,16 @@ impl Metadata {
         (next.revision != self.revision).then_some(next)
     }
 
-    /// Shows each placement with its topic and number.
-    pub fn each_placement(&self, mut show: impl FnMut(&Topic, u32, &Placement)) {
-        for topic in self.topics.values() {
-            topic.partitions.iter().for_each(|(index, placed)| show(topic, *index, placed));
-        }
+    /// All placements, each with its topic and number.
+    pub fn placed(&self) -> impl Iterator<Item = (&Topic, u32, &Placement)> {
+        self.topics
+            .values()
+            .flat_map(|topic| topic.partitions.iter().map(move |(index, placed)| (&**topic, *index, placed)))
     }
 
     /// All placements.
     pub fn placements(&self) -> impl Iterator<Item = &Placement> {
-        self.topics.values().flat_map(|topic| topic.partitions.values())
+        self.placed().map(|(_, _, placed)| placed)
     }
 
     /// Whether an incarnation is in use.

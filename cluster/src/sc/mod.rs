@@ -11,6 +11,7 @@ mod due;
 mod engine;
 mod handle;
 pub mod metadata;
+pub mod objects;
 mod refusal;
 pub mod state;
 mod store;

@@ -21,9 +21,40 @@ pub enum Refusal {
     /// The cluster's limit, or something that no topic can have.
     #[error("{0}")]
     Topic(String),
-    /// Deduplication names a SmartModule that is not there.
-    #[error("SmartModule for deduplication is not loaded: this cluster has no SmartModules")]
+    /// Deduplication is the work of a SmartModule.
+    #[error(
+        "deduplication is done by a SmartModule, and this cluster keeps SmartModules but does not run them yet"
+    )]
     DeduplicationModule,
+    /// There is a table format of this name.
+    #[error("table format '{0}' already exists")]
+    TableFormatExists(String),
+    /// There is none of this name.
+    #[error("table format '{0}' not found")]
+    TableFormatNotFound(String),
+    /// There is no SmartModule of this name.
+    #[error("SmartModule '{0}' not found")]
+    SmartModuleNotFound(String),
+    /// What was uploaded is no SmartModule.
+    #[error("SmartModule '{name}' is not valid: {error}")]
+    SmartModuleInvalid {
+        /// As it was to be called.
+        name: String,
+        /// Why not.
+        error: String,
+    },
+    /// An SPU has this name or id.
+    #[error("{0}")]
+    SpuExists(String),
+    /// No custom SPU has this name or id.
+    #[error("{0}")]
+    SpuNotFound(String),
+    /// The cluster's own SPUs are not registered and so cannot be unregistered.
+    #[error("{0}")]
+    OwnSpu(String),
+    /// An object breaks a rule or is one too many.
+    #[error("{0}")]
+    Object(String),
     /// The topic stands, but not all its partitions serve yet.
     #[error("{0}")]
     NotProvisioned(String),

@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use cluster_settings::{PublicEndpoint, Settings};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::decide::World;
 use super::metadata::{Metadata, Standing, Topic};
+use super::objects::{self, CustomSpu, SpuGroup, Table};
 use super::topic::TopicOptions;
 use crate::link::{PartitionKey, ReplicaReport, ReplicaState};
 
@@ -23,8 +25,12 @@ pub struct State {
     pub topics: Arc<BTreeMap<String, Arc<TopicView>>>,
     /// Partitions by key, as clients see them.
     pub partitions: Arc<BTreeMap<PartitionKey, Arc<PartitionView>>>,
-    /// SPUs by name, as clients see them.
+    /// The cluster's own SPUs by name, as clients see them.
     pub spus: Arc<BTreeMap<String, Arc<SpuView>>>,
+    /// These and the custom ones.
+    pub all_spus: Table<SpuView>,
+    /// Groups of SPUs by name.
+    pub spu_groups: Table<SpuGroup>,
     /// Generation of the settings that each registered SPU has in force.
     pub settings_applied: BTreeMap<i32, u64>,
     /// Where SPUs reach each other, by id.
@@ -108,6 +114,8 @@ pub struct SpuView {
     pub rack: Option<String>,
     /// Whether it is there.
     pub online: bool,
+    /// What a user announced, if it is not the cluster's own.
+    pub custom: Option<Arc<CustomSpu>>,
 }
 
 /// What the link knows: which SPUs are there and how the copies stand.
@@ -115,8 +123,8 @@ pub struct SpuView {
 pub struct Live {
     /// Registered SPUs.
     pub online: BTreeSet<i32>,
-    /// SPUs that are surely away.
-    pub gone: BTreeSet<i32>,
+    /// SPUs that are surely away, and since when.
+    pub gone: BTreeMap<i32, Instant>,
     /// Those of them that have been for too long.
     pub lost: BTreeSet<i32>,
     /// Those that are there and too old to know of copies that move.
@@ -135,7 +143,7 @@ impl State {
         World {
             spus: spus().map(|spu| (spu.id, live.online.contains(&spu.id))).collect(),
             racks: spus().filter_map(|spu| Some((spu.id, spu.rack.clone()?))).collect(),
-            gone: live.gone.clone(),
+            gone: live.gone.keys().copied().collect(),
             lost: live.lost.clone(),
             calm: live.calm,
             fixed: !live.old.is_empty(),
@@ -161,6 +169,9 @@ impl State {
         replace(&mut self.topics, topics);
         let spus = self.spu_views(live);
         replace(&mut self.spus, spus);
+        self.all_spus = objects::all_spus(&self.spus, &self.metadata.objects.custom_spus, &self.all_spus);
+        let own = self.settings.as_deref().map_or(&[][..], |settings| &settings.spus);
+        self.spu_groups = objects::groups(own, &self.spu_groups);
         self.count_stored(live);
         self.urgent += 1;
     }
@@ -238,6 +249,7 @@ impl State {
                 tls: settings.identity.is_some(),
                 rack: spu.rack.clone(),
                 online: live.online.contains(&spu.id),
+                custom: None,
             };
             let known = self.spus.get(&spu.name).filter(|known| ***known == view).cloned();
             (spu.name.clone(), known.unwrap_or_else(|| Arc::new(view)))

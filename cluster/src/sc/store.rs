@@ -9,9 +9,12 @@ use cluster_storage::{OpenError, document};
 use serde::Serialize;
 
 use super::metadata::Metadata;
+use super::objects::files::CodeFiles;
 
-/// Versions of the two documents that this build writes, and the newest that it reads.
-const METADATA_VERSION: u32 = 1;
+/// Versions of the two documents that this build writes, and the newest that it reads. Builds that read only version 1
+/// of the metadata would lose its stored objects without a word; so with such it is of version 2, which they refuse.
+const METADATA_VERSION: u32 = 2;
+const METADATA_VERSION_WITHOUT_OBJECTS: u32 = 1;
 const SETTINGS_VERSION: u32 = 1;
 
 /// The files cannot be read or written.
@@ -55,9 +58,16 @@ impl Store {
         Ok(document::load_json(&*self.disk, &self.settings_path(), SETTINGS_VERSION)?)
     }
 
+    /// The code of SmartModules.
+    pub fn code_files(&self) -> CodeFiles {
+        CodeFiles::new(self.in_dir("modules"), Arc::clone(&self.disk))
+    }
+
     /// Keeps the metadata; it survives a power cut when this returns.
     pub async fn save_metadata(&self, metadata: Arc<Metadata>) -> Result<(), StoreError> {
-        self.save(self.metadata_path(), METADATA_VERSION, metadata).await
+        let plain = metadata.objects.is_empty();
+        let version = if plain { METADATA_VERSION_WITHOUT_OBJECTS } else { METADATA_VERSION };
+        self.save(self.metadata_path(), version, metadata).await
     }
 
     /// Keeps the settings.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use cluster_settings::Durability;
 use cluster_storage::PartitionName;
+use futures_util::future::join_all;
 use futures_util::{FutureExt, StreamExt, stream};
 use tracing::{error, info, warn};
 
@@ -38,8 +39,9 @@ impl Spu {
         let gone: Vec<_> = before.into_iter().filter(|old| !still_assigned(old, &view)).collect();
         // Out of sight first, so that nobody finds a log that is being closed.
         if let Some(own) = self.id() {
-            self.leads.follow(own, &replicas, &self.link);
             self.follows.follow(self, own, &replicas);
+            self.begin_leads(&replicas).await?;
+            self.leads.follow(own, &replicas, &self.link);
         }
         self.replicas.replace(replicas);
         for replica in gone.iter().filter(|old| !view.retired.contains(&old.assignment.topic_id)) {
@@ -59,8 +61,7 @@ impl Spu {
 
     async fn next_replicas(&self, view: &View) -> Vec<Arc<Replica>> {
         let own_id = self.id();
-        let durability =
-            self.policy.borrow().as_ref().map_or(Durability::Disk, |policy| policy.settings.durability);
+        let durability = self.durability();
         let known: BTreeMap<PartitionKey, Arc<Replica>> = self
             .replicas
             .all()
@@ -78,6 +79,30 @@ impl Spu {
             .buffer_unordered(OPENED_AT_ONCE)
             .collect()
             .await
+    }
+
+    /// Before a lead begins: what a leader before sent is written, so that it is known where the epoch begins; and that
+    /// this copy is whole of it is kept, since it counts from then on.
+    async fn begin_leads(&self, replicas: &[Arc<Replica>]) -> io::Result<()> {
+        let begins = |replica: &&Arc<Replica>| {
+            let led = self.leads.get(&replica.assignment.key);
+            replica.leads && replica.has_copies() && !led.is_some_and(|led| led.is_of(&replica.assignment))
+        };
+        let begins: Vec<&Arc<Replica>> = replicas.iter().filter(begins).collect();
+        // A log that takes nothing has nothing on its way either.
+        let logs = begins.iter().filter_map(|replica| replica.log.as_ref().ok());
+        join_all(logs.map(|log| log.truncate(i64::MAX))).await;
+        match self.durability() {
+            Durability::Disk => {
+                self.wholes.are(begins.iter().map(|led| (led.id(), led.assignment.epoch))).await
+            }
+            Durability::Memory => Ok(()),
+        }
+    }
+
+    /// What an acknowledgement promises.
+    pub(super) fn durability(&self) -> Durability {
+        self.policy.borrow().as_ref().map_or(Durability::Disk, |policy| policy.settings.durability)
     }
 
     /// What others follow is led in an epoch that began after this process did, since the one before may have
@@ -188,6 +213,11 @@ impl Spu {
         folder: &PartitionName,
         open: Option<&cluster_storage::Partition>,
     ) -> Result<(), cluster_storage::OpenError> {
+        if let Some(topic_id) = Replica::incarnation_of(folder) {
+            // First: another copy in its place is whole of nothing.
+            let forgotten = self.wholes.forget((topic_id, folder.partition())).await;
+            forgotten.map_err(cluster_storage::OpenError::io(&self.folder))?;
+        }
         if let Some(log) = open {
             log.delete().await?;
         }

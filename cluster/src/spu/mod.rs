@@ -23,6 +23,7 @@ mod stream;
 mod streams;
 mod turns;
 mod upkeep;
+mod whole;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU64;
@@ -50,6 +51,7 @@ pub use requests::Requests;
 use consumers::Consumers;
 use copies::{Follows, Leads, Pace};
 use scrub::Scrub;
+use whole::Wholes;
 
 /// Pause before a view that the disk did not take is tried again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -95,6 +97,8 @@ pub struct Spu {
     peers: Peers,
     /// Of all copies that move from here.
     moves: Pace,
+    /// Of which epochs its copies are whole.
+    wholes: Wholes,
     /// Epochs of the assignments kept on disk at the start: what this SPU led in them it leads no more.
     started_with: BTreeMap<PartitionKey, u32>,
     consumers: Consumers,
@@ -130,6 +134,11 @@ impl Spu {
         let kept = Arc::clone(&link.view().borrow());
         let started_with = kept.assignments.values().map(|kept| (kept.key.clone(), kept.epoch));
         let scrub = Scrub::new(scrub, &name);
+        let folders = store.list().await?;
+        let on_disk = folders.iter().filter_map(|folder| {
+            Replica::incarnation_of(folder).map(|topic_id| (topic_id, folder.partition()))
+        });
+        let wholes = Wholes::load(&folder, on_disk.collect()).await?;
         let spu = Self {
             name,
             folder,
@@ -139,6 +148,7 @@ impl Spu {
             follows: Follows::default(),
             peers,
             moves: Pace::new(options.move_bytes_per_second),
+            wholes,
             started_with: started_with.collect(),
             consumers,
             link,
@@ -150,7 +160,7 @@ impl Spu {
             scrub,
         };
         spu.follow_settings();
-        spu.replicas.remember_folders(spu.store.0.list().await?);
+        spu.replicas.remember_folders(folders);
         let spu = Arc::new(spu);
         if let Err(error) = spu.apply_view().await {
             // What is kept is served all the same; the SC is told when it has been kept again.

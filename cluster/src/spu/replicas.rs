@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use cluster_storage::{Commit, Config, Durability, Partition, PartitionName, State};
 use uuid::Uuid;
 
+use super::whole::CopyId;
 use crate::link::{Assignment, DurableEnd, PartitionKey, ReplicaReport, ReplicaState};
 use crate::sc::metadata::NOBODY;
 use crate::wire::ErrorCode;
@@ -78,8 +79,13 @@ impl Replica {
         }
     }
 
-    /// How it stands, for the SC, with so many damaged places.
-    pub fn report(&self, damaged: u64) -> ReplicaReport {
+    /// Which copy it is, whatever its topic is called.
+    pub(super) fn id(&self) -> CopyId {
+        (self.assignment.topic_id, self.assignment.key.partition)
+    }
+
+    /// How it stands, for the SC, with so many damaged places, whole of this epoch.
+    pub fn report(&self, damaged: u64, whole: Option<u32>) -> ReplicaReport {
         let (state, offsets, size) = match &self.log {
             Ok(log) => {
                 let state = match log.state() {
@@ -99,16 +105,17 @@ impl Replica {
             high_watermark: offsets.map_or(0, |offsets| offsets.hw),
             log_end: offsets.map_or(0, |offsets| offsets.leo),
             size,
-            durable: self.durable(),
+            durable: self.durable(whole),
             damaged,
         }
     }
 
     /// Where its durable part ends, if that decides who leads.
-    fn durable(&self) -> Option<DurableEnd> {
+    fn durable(&self, whole: Option<u32>) -> Option<DurableEnd> {
         let log = self.log.as_ref().ok().filter(|_| self.assignment.leader == NOBODY)?;
         let offset = *log.watch_durable().borrow();
-        Some(DurableEnd { epoch: log.epoch_before(offset), offset })
+        let whole = whole.and_then(|epoch| i32::try_from(epoch).ok());
+        Some(DurableEnd { epoch: log.epoch_before(offset).max(whole), offset })
     }
 
     /// Closes its log.

@@ -84,7 +84,8 @@ impl Requests {
         let header = request.header;
         let mut asked = ProduceRequest::parse(request.body)?;
         if let Some(smartmodule) = asked.smartmodule.take() {
-            return Ok(Work::Reply(self.spu.refuse_produce(&header, asked, &smartmodule.refusal())?));
+            let refusal = smartmodule.refusal(|name| self.spu.is_kept(name));
+            return Ok(Work::Reply(self.spu.refuse_produce(&header, asked, &refusal)?));
         }
         let turn = connection.turns.next();
         let session = Arc::clone(&connection.session);

@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::{Replica, Spu, changed};
 use crate::link::PartitionKey;
 use crate::wire::ErrorCode;
+use crate::wire::admin::is_called;
 
 /// How long a request that nobody serves now is held, while another leader is elected. Clients wait a minute.
 pub(super) const HELD: Duration = Duration::from_secs(20);
@@ -28,6 +29,11 @@ pub(super) enum Route {
 }
 
 impl Spu {
+    /// Whether the SC keeps a SmartModule of this name, given as `[group/]name[@version]`.
+    pub(super) fn is_kept(&self, name: &str) -> bool {
+        self.link.view().borrow().smart_modules.iter().any(|kept| is_called(kept, name))
+    }
+
     /// Who serves it now; the code given for a partition that does not exist, as far as is known here.
     pub(super) fn route(&self, key: &PartitionKey, unknown: ErrorCode) -> Result<Route, ErrorCode> {
         let own = self.replicas.get(&key.topic, key.partition);

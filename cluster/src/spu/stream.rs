@@ -73,7 +73,7 @@ impl Stream {
 
     async fn serve(&mut self) -> Over {
         if let Some(smartmodule) = self.request.smartmodule.take() {
-            return Over::Error(smartmodule.refusal());
+            return Over::Error(smartmodule.refusal(|name| self.spu.is_kept(name)));
         }
         let key = PartitionKey { topic: self.request.topic.clone(), partition: self.request.partition };
         let mut position = self.request.offset;

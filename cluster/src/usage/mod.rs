@@ -1,6 +1,10 @@
 //! What a process counts of itself; the control socket renders it for `/metrics`.
 
+mod principals;
+
 use std::sync::atomic::{AtomicU64, Ordering};
+
+pub use principals::{PrincipalUsage, Principals};
 
 /// A number that many tasks change and one reads now and then.
 #[derive(Debug, Default)]
@@ -28,6 +32,16 @@ impl Counter {
     }
 }
 
+/// Nanoseconds for which connections were held back by a limit of rates, summed over connections, by direction. A wait is
+/// counted when it ends.
+#[derive(Debug, Default)]
+pub struct Throttled {
+    /// Not reading the next request.
+    pub inward: Counter,
+    /// Not writing the next response.
+    pub outward: Counter,
+}
+
 /// The counters of one process, SC and SPU together.
 #[derive(Debug, Default)]
 pub struct Usage {
@@ -49,6 +63,10 @@ pub struct Usage {
     pub connections_refused: Counter,
     /// Live connections ended because their principal, certificate or right went away.
     pub connections_cut: Counter,
+    /// How long connections were held back by a limit of rates.
+    pub throttled: Throttled,
+    /// The same by principal, with what each did.
+    pub principals: Principals,
     /// Requests read.
     pub requests: Counter,
     /// Requests that were answered with an error or ended their connection.

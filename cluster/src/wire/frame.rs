@@ -91,19 +91,32 @@ impl FrameReader {
         Self { cap, stall, budget, length: [0; 4], n_length: 0, room: None, body: BytesMut::new() }
     }
 
+    /// Reads the length of the next frame and nothing more; false when the peer closed between frames.
+    pub async fn begin<R: AsyncRead + Unpin>(&mut self, socket: &mut R) -> Result<bool, FrameError> {
+        while !self.has_begun() {
+            let read = socket.read(&mut self.length[self.n_length..]);
+            let n_read = if self.n_length == 0 { read.await? } else { within(self.stall, read).await? };
+            if n_read == 0 {
+                return if self.n_length == 0 { Ok(false) } else { Err(FrameError::Cut) };
+            }
+            self.n_length += n_read;
+        }
+        Ok(true)
+    }
+
+    /// Whether the length of the next frame is read.
+    pub fn has_begun(&self) -> bool {
+        self.n_length == 4
+    }
+
     /// The next frame; `None` when the peer closed between frames.
     pub async fn next<R: AsyncRead + Unpin>(
         &mut self,
         socket: &mut R,
     ) -> Result<Option<Received>, FrameError> {
         let stall = self.stall;
-        while self.n_length < 4 {
-            let read = socket.read(&mut self.length[self.n_length..]);
-            let n_read = if self.n_length == 0 { read.await? } else { within(stall, read).await? };
-            if n_read == 0 {
-                return if self.n_length == 0 { Ok(None) } else { Err(FrameError::Cut) };
-            }
-            self.n_length += n_read;
+        if !self.begin(socket).await? {
+            return Ok(None);
         }
         let length = self.checked_length()?;
         if self.room.is_none() {

@@ -124,7 +124,7 @@ fn understood(usage: &Usage, server: Server, request: Request) -> Result<String,
     let (header, body) = (request.header, request.body);
     use Server::{Sc, Spu};
     Ok(match (server, header.key) {
-        (Sc, key::CREATE) => format!("{:?}", admin::create(usage, &header, body)?),
+        (Sc, key::CREATE) => format!("{:?}", admin::create(usage, &header, body, true)?),
         (Sc, key::DELETE) => format!("{:?}", admin::delete(usage, &header, body)?),
         (Sc, key::LIST) => format!("{:?}", admin::list(usage, &header, body)?),
         (Sc, key::WATCH) => format!("{:?}", admin::watch(&header, body)?),

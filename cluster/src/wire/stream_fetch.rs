@@ -39,12 +39,19 @@ impl SmartModuleAsked {
         }
     }
 
-    /// The refusal: records are never passed on as if the SmartModule had seen them.
-    pub fn refusal(self) -> ErrorCode {
+    /// The refusal: records are never passed on as if the SmartModule had seen them. `is_kept` tells whether the SC has
+    /// one of this name.
+    pub fn refusal(self, is_kept: impl FnOnce(&str) -> bool) -> ErrorCode {
         match self {
-            Self::Predefined(name) => ErrorCode::SmartModuleNotFound { name },
+            Self::Predefined(name) if !is_kept(&name) => ErrorCode::SmartModuleNotFound { name },
+            Self::Predefined(name) => ErrorCode::SmartModuleInvalid {
+                error: format!(
+                    "this cluster keeps '{name}' but does not run SmartModules yet; run it in the client"
+                ),
+                name: Some(name),
+            },
             Self::AdHoc => ErrorCode::SmartModuleInvalid {
-                error: "this cluster does not run SmartModules; run it in the client".into(),
+                error: "this cluster does not run SmartModules yet; run it in the client".into(),
                 name: None,
             },
         }
@@ -179,6 +186,14 @@ mod tests {
             assert_eq!(request.isolation, StreamIsolation::Committed);
             assert_eq!(request.consumer_id.as_deref(), Some("group"));
         }
+    }
+
+    #[test]
+    fn a_smart_module_that_is_kept_is_not_said_to_be_missing() {
+        let refusal = |kept: bool| SmartModuleAsked::Predefined("upper".into()).refusal(|_| kept);
+        assert_eq!(refusal(false).to_string(), "SmartModule upper was not found");
+        let kept = "this cluster keeps 'upper' but does not run SmartModules yet; run it in the client";
+        assert_eq!(refusal(true).to_string(), format!("SmartModule is invalid: {kept}"));
     }
 
     #[test]

@@ -91,7 +91,8 @@ fn header(version: u32, content: &[u8]) -> [u8; HEADER_BYTES] {
     header
 }
 
-fn beside(path: &Path) -> PathBuf {
+/// Where the document lies until it takes its place; a failed [`save`] can leave it there.
+pub fn beside(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".new");
     PathBuf::from(name)

@@ -153,7 +153,7 @@ pub enum OpenError {
 
 impl OpenError {
     /// For `map_err`: keeps which file it was.
-    pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+    pub fn io(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { path, source }
     }

@@ -3,10 +3,10 @@
 //! another since is left alone. Cluster processes are not touched: the provisioner adopts them.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
+use cluster_host::start_time;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 
@@ -28,24 +28,12 @@ pub struct Process {
 impl Process {
     /// The process that now has this id.
     pub fn find(pid: i32) -> Option<Process> {
-        start_time(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
-            .map(|started| Process { pid, started })
+        start_time(pid).map(|started| Process { pid, started })
     }
 
     fn is_alive(self) -> bool {
         Process::find(self.pid) == Some(self)
     }
-}
-
-/// Field 22 of a `/proc/<pid>/stat` line. The name in field 2 may hold spaces and parentheses. A zombie has
-/// ended: it has no start time here.
-fn start_time(stat: &str) -> Option<u64> {
-    let (_, rest) = stat.rsplit_once(") ")?;
-    let mut fields = rest.split_whitespace();
-    if fields.next()? == "Z" {
-        return None;
-    }
-    fields.nth(18)?.parse().ok()
 }
 
 /// Writes down who runs.
@@ -102,14 +90,6 @@ async fn wait_for_end(name: &str, process: Process) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_start_time_is_found_behind_any_program_name() {
-        let fields = "S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4711 20";
-        assert_eq!(start_time(&format!("12 (a) b) {fields}")), Some(4711));
-        assert_eq!(start_time(&format!("12 (sh) {}", fields.replacen('S', "Z", 1))), None);
-        assert_eq!(start_time("12 (sh"), None);
-    }
 
     #[tokio::test]
     async fn only_the_process_that_was_written_down_is_ended() {

@@ -4,6 +4,7 @@
 //! read for the hello, then everything else as it comes, and the other way round. Nothing is held back:
 //! what was read is written before more is read, so a slow reader slows the writer and costs one buffer.
 
+mod answer;
 mod buffers;
 mod connect;
 mod proxy_header;
@@ -11,6 +12,7 @@ mod pump;
 mod session;
 mod socket;
 
+pub use answer::{Answered, answered};
 pub use buffers::{BufferPool, LARGE, SMALL};
 pub use connect::{BackendStream, ConnectError, ServerPatience, connect};
 pub use proxy_header::{SIGNATURE, proxy_header};

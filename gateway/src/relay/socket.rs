@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::{Shutdown, sockopt};
+use rustix::net::{RecvFlags, Shutdown, recv, sockopt};
 use tokio::io::{Interest, Ready};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -20,6 +20,8 @@ const KEEPALIVE_COUNT: u32 = 3;
 pub trait Socket: AsFd + Send + Sync + Sized {
     /// Waits for one of the conditions.
     fn ready(&self, interest: Interest) -> impl Future<Output = io::Result<Ready>> + Send;
+    /// How many bytes are there to read, up to one, without reading them: 0 at the end of the stream.
+    fn look(&self) -> io::Result<usize>;
     /// Reads what is there.
     fn try_read(&self, bytes: &mut [u8]) -> io::Result<usize>;
     /// Writes what fits.
@@ -49,6 +51,9 @@ impl Socket for TcpStream {
     async fn ready(&self, interest: Interest) -> io::Result<Ready> {
         Self::ready(self, interest).await
     }
+    fn look(&self) -> io::Result<usize> {
+        self.try_io(Interest::READABLE, || look(self))
+    }
     fn try_read(&self, bytes: &mut [u8]) -> io::Result<usize> {
         Self::try_read(self, bytes)
     }
@@ -68,6 +73,9 @@ impl Socket for UnixStream {
     async fn ready(&self, interest: Interest) -> io::Result<Ready> {
         Self::ready(self, interest).await
     }
+    fn look(&self) -> io::Result<usize> {
+        self.try_io(Interest::READABLE, || look(self))
+    }
     fn try_read(&self, bytes: &mut [u8]) -> io::Result<usize> {
         Self::try_read(self, bytes)
     }
@@ -76,6 +84,11 @@ impl Socket for UnixStream {
     }
     fn acknowledge(&self) {}
     fn reset_on_close(&self) {}
+}
+
+fn look(socket: impl AsFd) -> io::Result<usize> {
+    let (_, n_bytes) = recv(socket, &mut [0_u8; 1][..], RecvFlags::PEEK | RecvFlags::DONTWAIT)?;
+    Ok(n_bytes)
 }
 
 /// The same for a cluster's server on the network, and a bound to how long it may leave bytes unacknowledged: an

@@ -1,5 +1,6 @@
 //! The life of one connection.
 
+use std::future::pending;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,13 +16,16 @@ use crate::hello::refuse::refuse;
 use crate::hello::{Hello, read_hello, read_proxied};
 use crate::limits::{AddressPermit, HalfOpenPlace, Place};
 use crate::observe::Refusal;
-use crate::relay::{BackendStream, Socket, connect, prepare_client, proxy_header, relay};
+use crate::relay::{Answered, BackendStream, Socket, answered, connect, prepare_client, proxy_header, relay};
 use crate::routes::{OpenConnection, Route};
 
 /// First and longest wait before a server that is away is called again: a local server is back in tens of
 /// milliseconds, and one call costs microseconds.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(200);
+
+/// Servers that may die one after the other with a hello that they have not answered.
+const GIVEN_AGAIN: u32 = 2;
 
 /// What a connection holds from accept on.
 pub struct Places {
@@ -36,7 +40,16 @@ pub struct Places {
 struct Routed {
     open: OpenConnection,
     backend: BackendStream,
+    said: Said,
     _socket: Place,
+}
+
+/// What another server would need, until one has answered.
+struct Said {
+    /// Where the name leads.
+    route: Route,
+    /// What the server got.
+    first: Vec<u8>,
 }
 
 /// Serves one client until one of the two ends, the route goes, or the gateway stops.
@@ -118,7 +131,7 @@ async fn route(
     let usage = &route.cluster.usage;
     usage.opened.fetch_add(1, Ordering::Relaxed);
     usage.bytes_in.fetch_add(hello.bytes.len() as u64, Ordering::Relaxed);
-    Ok(Routed { open, backend, _socket: socket })
+    Ok(Routed { open, backend, said: Said { route, first }, _socket: socket })
 }
 
 /// Calls the servers that may answer, one after the other and again while all of them are away.
@@ -181,9 +194,51 @@ async fn greet(gateway: &Gateway, open: &OpenConnection, first: &[u8]) -> Result
     }
 }
 
+/// A server that dies before it has answered the hello has told the client nothing, so another one gets it.
+async fn until_answered(
+    gateway: &Gateway,
+    client: &TcpStream,
+    said: Said,
+    open: &mut OpenConnection,
+    mut backend: BackendStream,
+) -> BackendStream {
+    for _ in 0..GIVEN_AGAIN {
+        let answered = async {
+            match &backend {
+                BackendStream::Tcp(backend) => answered(client, backend).await,
+                BackendStream::Unix(backend) => answered(client, backend).await,
+            }
+        };
+        let idle = async {
+            match gateway.patience().idle {
+                Some(idle) => sleep(idle).await,
+                None => pending().await,
+            }
+        };
+        let route = &open.route;
+        let answered = tokio::select! {
+            biased;
+            // Passing on ends for the same reasons.
+            () = route.backend.cut.cancelled() => return backend,
+            () = gateway.stop.cancelled() => return backend,
+            answered = answered => answered,
+            () = idle => return backend,
+        };
+        if answered == Answered::Yes {
+            return backend;
+        }
+        debug!(cluster = %route.cluster.id, address = %route.backend.address, "died without an answer");
+        match reach(gateway, &said.route, open, &said.first).await {
+            Ok(another) => backend = another,
+            Err(_) => return backend,
+        }
+    }
+    backend
+}
+
 async fn pass(gateway: &Gateway, client: TcpStream, routed: Routed) {
-    let Routed { open, backend, _socket } = routed;
-    match backend {
+    let Routed { mut open, backend, said, _socket } = routed;
+    match Box::pin(until_answered(gateway, &client, said, &mut open, backend)).await {
         BackendStream::Tcp(backend) => pass_to(gateway, client, backend, &open).await,
         BackendStream::Unix(backend) => pass_to(gateway, client, backend, &open).await,
     }

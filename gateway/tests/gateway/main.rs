@@ -6,6 +6,7 @@ mod support;
 
 mod balancers; // load balancers in front, and who only says to be one
 mod flood; // ten thousand half-open connections against the built program
+mod hellos; // what is read of a hello, however it comes
 mod limits; // per address, per cluster, in all
 mod operator; // metrics, health, stop
 mod passing; // bytes both ways, ends and resets

@@ -185,6 +185,42 @@ async fn a_servers_death_resets_its_clients_and_nobody_elses() {
 }
 
 #[tokio::test]
+async fn a_hello_that_a_dying_server_did_not_answer_is_given_to_another() {
+    let folder = Folder::new();
+    let (dying, alive) = (Manual::at(folder.path("one")), Named::at(folder.path("two"), "two!"));
+    let (one, two) = (folder.socket("one"), folder.socket("two"));
+    let clusters = vec![cluster(1, "a.test", &[("", &two), ("main-0", &one), ("main-1", &two)])];
+    let running = folder.gateway(clusters, "").await;
+    let mut client = TcpStream::connect(running.address).await.unwrap();
+    let hello = real_hello("main-0.a.test");
+    client.write_all(&hello).await.unwrap();
+    let (mut stream, _) = dying.accept().await;
+    let mut taken = vec![0; hello.len()];
+    within("the hello", stream.read_exact(&mut taken)).await.unwrap();
+    drop((dying, stream));
+    std::fs::remove_file(folder.path("one")).unwrap();
+    let mut answer = vec![0; 4 + hello.len()];
+    within("the answer", client.read_exact(&mut answer)).await.unwrap();
+    assert_eq!((&answer[..4], &answer[4..]), (&b"two!"[..], &hello[..]));
+    assert_eq!(alive.served(), 1);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_hello_that_no_server_answers_ends_after_a_few() {
+    let folder = Folder::new();
+    let silent = Manual::at(folder.path("one"));
+    let running = folder.gateway(vec![cluster(1, "a.test", &[("", &folder.socket("one"))])], "").await;
+    let mut client = TcpStream::connect(running.address).await.unwrap();
+    client.write_all(&real_hello("a.test")).await.unwrap();
+    for _ in 0..3 {
+        drop(silent.accept().await);
+    }
+    assert_eq!(answer(&mut client).await.unwrap_or_default(), b"");
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn a_dying_servers_last_bytes_still_arrive() {
     let folder = Folder::new();
     let manual = Manual::at(folder.path("sc"));

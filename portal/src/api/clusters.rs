@@ -12,6 +12,7 @@ use crate::api::time;
 use crate::app::App;
 use crate::clusters::change::{self, Change, Servers};
 use crate::clusters::create::{self, Wanted};
+use crate::clusters::principal_limits::PrincipalLimits;
 use crate::clusters::{self, plans, remove};
 use crate::db::clusters::{self as rows, ClusterRow, Filter};
 use crate::edge::errors::ProblemBody;
@@ -66,10 +67,23 @@ pub struct Limits {
     partitions: i32,
     connections: i32,
     message_bytes: i32,
+    /// Of all clients together.
+    rates: Rates,
+    /// Of each principal.
+    principals: PrincipalLimits,
+}
+
+/// How fast clients may go, on each of the cluster's servers. Whoever goes beyond is slowed down; null is no limit.
+#[derive(Serialize, ToSchema)]
+pub struct Rates {
+    bytes_in_per_second: Option<i64>,
+    bytes_out_per_second: Option<i64>,
+    requests_per_second: Option<i32>,
 }
 
 impl Cluster {
     fn new(row: ClusterRow) -> Self {
+        let principals = row.principal_limits();
         Cluster {
             state: row.state_now().word(),
             reason: row.reason_now(),
@@ -96,6 +110,12 @@ impl Cluster {
                 partitions: row.max_partitions,
                 connections: row.max_connections,
                 message_bytes: row.max_message_bytes,
+                rates: Rates {
+                    bytes_in_per_second: row.rate_bytes_in,
+                    bytes_out_per_second: row.rate_bytes_out,
+                    requests_per_second: row.rate_requests,
+                },
+                principals,
             },
         }
     }
@@ -133,7 +153,7 @@ pub struct NewCluster {
     region: Option<String>,
 }
 
-/// A change of a cluster's size; what is not said stays.
+/// A change of a cluster's size or limits; what is not said stays.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ClusterChange {
@@ -141,6 +161,8 @@ pub struct ClusterChange {
     spus: Option<i32>,
     /// small, medium or large; a plan only grows.
     plan: Option<String>,
+    /// All limits of each principal: what is left out of them is not limited any more.
+    principal_limits: Option<PrincipalLimits>,
 }
 
 async fn reread(app: &App, organisation_id: Uuid, id: Uuid) -> Result<Json<Cluster>, Problem> {
@@ -204,7 +226,7 @@ pub async fn show(
     Ok(Json(Cluster::new(row)))
 }
 
-/// Change a cluster's plan or its number of SPUs.
+/// Change a cluster's plan, its number of SPUs, or the limits of each principal.
 #[utoipa::path(patch, path = "/clusters/{cluster}", tag = "clusters", request_body = ClusterChange,
     security(("bearer" = [])),
     params(("cluster" = String, Path, description = "id or name")),
@@ -217,8 +239,9 @@ pub async fn update(
     JsonBody(wanted): JsonBody<ClusterChange>,
 ) -> Result<Json<Cluster>, Problem> {
     let row = clusters::find(&app, caller.person.organisation_id, &cluster).await?;
-    let change = Change { plan: wanted.plan.as_deref(), spus: wanted.spus };
-    change::resize(&app, &caller.person, &row, change).await?;
+    let principals = wanted.principal_limits;
+    let change = Change { plan: wanted.plan.as_deref(), spus: wanted.spus, principals };
+    change::update(&app, &caller.person, &row, change).await?;
     reread(&app, caller.person.organisation_id, row.id).await
 }
 

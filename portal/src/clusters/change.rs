@@ -1,5 +1,5 @@
-//! Changing a cluster that exists: its plan, its number of SPUs, and whether its servers rest. Asking twice for the
-//! same is no fault and no second change.
+//! Changing a cluster that exists: its plan, its number of SPUs, what each principal may do, and whether its servers
+//! rest. Asking twice for the same is no fault and no second change.
 
 use serde_json::{Value, json};
 use sqlx::PgConnection;
@@ -7,8 +7,10 @@ use sqlx::PgConnection;
 use crate::accounts::person::Person;
 use crate::app::App;
 use crate::clusters::plans::{self, Size};
+use crate::clusters::principal_limits::PrincipalLimits;
 use crate::db::audit::{self, Outcome};
 use crate::db::clusters::{self, ClusterRow};
+use crate::db::sizes;
 use crate::problem::Problem;
 
 /// What is wanted; what is not said stays.
@@ -18,17 +20,19 @@ pub struct Change<'a> {
     pub plan: Option<&'a str>,
     /// The number of SPUs.
     pub spus: Option<i32>,
+    /// What each principal may do, whole.
+    pub principals: Option<PrincipalLimits>,
 }
 
-/// Changes plan and number of SPUs.
-pub async fn resize(
+/// Changes plan, number of SPUs and limits of principals, all or nothing.
+pub async fn update(
     app: &App,
     person: &Person,
     cluster: &ClusterRow,
     change: Change<'_>,
 ) -> Result<(), Problem> {
     let mut tx = app.pool.begin().await?;
-    match resize_within(&mut tx, person, cluster, change).await {
+    match update_within(&mut tx, person, cluster, change).await {
         Ok(()) => Ok(tx.commit().await?),
         Err(problem) => {
             tx.rollback().await?;
@@ -39,14 +43,14 @@ pub async fn resize(
     }
 }
 
-async fn resize_within(
+async fn update_within(
     connection: &mut PgConnection,
     person: &Person,
     cluster: &ClusterRow,
     change: Change<'_>,
 ) -> Result<(), Problem> {
     let organisation_id = person.organisation_id;
-    let row = clusters::lock_size(&mut *connection, organisation_id, cluster.id)
+    let row = sizes::lock(&mut *connection, organisation_id, cluster.id)
         .await?
         .ok_or(Problem::Missing("cluster"))?;
     if row.deleted {
@@ -56,15 +60,20 @@ async fn resize_within(
     let plan = change.plan.map_or(Ok(from.plan), plans::named)?;
     let to = Size { plan, spus: change.spus.unwrap_or(from.spus) };
     plans::check_change(from, to, &row.runtime)?;
+    let principals = change.principals.unwrap_or(row.principals);
+    principals.check()?;
     if to.plan != from.plan {
-        clusters::set_plan(&mut *connection, organisation_id, cluster.id, to.plan).await?;
+        sizes::set_plan(&mut *connection, organisation_id, cluster.id, to.plan).await?;
     }
     if to.spus != from.spus {
-        clusters::set_spus(&mut *connection, organisation_id, cluster.id, to.spus).await?;
+        sizes::set_spus(&mut *connection, organisation_id, cluster.id, to.spus).await?;
     }
-    if to != from {
-        let words = |size: Size| json!({ "plan": size.plan.name, "spus": size.spus });
-        let detail = json!({ "from": words(from), "to": words(to) });
+    if principals != row.principals {
+        sizes::set_principal_limits(&mut *connection, organisation_id, cluster.id, principals).await?;
+    }
+    if (to, principals) != (from, row.principals) {
+        let words = |size: Size, principals: PrincipalLimits| json!({ "plan": size.plan.name, "spus": size.spus, "principal_limits": principals });
+        let detail = json!({ "from": words(from, row.principals), "to": words(to, principals) });
         let object = cluster.id.to_string();
         audit::record(connection, &person.actor, "cluster.update", &object, Outcome::Done, detail).await?;
     }

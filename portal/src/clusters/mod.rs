@@ -5,6 +5,7 @@ pub mod create;
 pub mod labels;
 pub mod names;
 pub mod plans;
+pub mod principal_limits;
 pub mod regions;
 pub mod remove;
 pub mod state;

@@ -16,15 +16,44 @@ pub struct Plan {
     pub partitions: i32,
     /// Connections at once.
     pub connections: i32,
+    /// Bytes a second that clients send, and as many that they are sent, on each server.
+    pub bytes_per_second: i64,
+    /// Requests a second, on each server.
+    pub requests_per_second: i32,
 }
 
+const MIB: i64 = 1 << 20;
 const GIB: i64 = 1 << 30;
 
 /// Every plan, the smallest first.
 pub const ALL: [Plan; 3] = [
-    Plan { name: "small", spus: 3, storage_bytes: 2 * GIB, partitions: 100, connections: 500 },
-    Plan { name: "medium", spus: 6, storage_bytes: 20 * GIB, partitions: 400, connections: 2_000 },
-    Plan { name: "large", spus: 9, storage_bytes: 100 * GIB, partitions: 1_000, connections: 10_000 },
+    Plan {
+        name: "small",
+        spus: 3,
+        storage_bytes: 2 * GIB,
+        partitions: 100,
+        connections: 500,
+        bytes_per_second: 256 * MIB,
+        requests_per_second: 20_000,
+    },
+    Plan {
+        name: "medium",
+        spus: 6,
+        storage_bytes: 20 * GIB,
+        partitions: 400,
+        connections: 2_000,
+        bytes_per_second: 512 * MIB,
+        requests_per_second: 40_000,
+    },
+    Plan {
+        name: "large",
+        spus: 9,
+        storage_bytes: 100 * GIB,
+        partitions: 1_000,
+        connections: 10_000,
+        bytes_per_second: 1_024 * MIB,
+        requests_per_second: 80_000,
+    },
 ];
 
 /// The plan of a cluster when nothing is said.
@@ -129,6 +158,8 @@ mod tests {
             let (less, more) = (pair[0], pair[1]);
             assert!(less.spus < more.spus && less.storage_bytes < more.storage_bytes);
             assert!(less.partitions < more.partitions && less.connections < more.connections);
+            assert!(less.bytes_per_second < more.bytes_per_second);
+            assert!(less.requests_per_second < more.requests_per_second);
             assert_eq!(less.and_larger().next(), Some(less));
             assert!(more.and_larger().all(|plan| plan != less));
         }

@@ -5,6 +5,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::clusters::plans::Plan;
+use crate::clusters::principal_limits::PrincipalLimits;
 
 /// A cluster as its tenant sees it.
 #[derive(Debug, Clone)]
@@ -39,6 +40,20 @@ pub struct ClusterRow {
     pub max_connections: i32,
     /// Limit.
     pub max_message_bytes: i32,
+    /// Limit of all clients, on each server; NULL is none.
+    pub rate_bytes_in: Option<i64>,
+    /// Limit of all clients.
+    pub rate_bytes_out: Option<i64>,
+    /// Limit of all clients.
+    pub rate_requests: Option<i32>,
+    /// Limit of each principal.
+    pub principal_bytes_in: Option<i64>,
+    /// Limit of each principal.
+    pub principal_bytes_out: Option<i64>,
+    /// Limit of each principal.
+    pub principal_requests: Option<i32>,
+    /// Limit of each principal.
+    pub principal_connections: Option<i32>,
     /// When it was asked for.
     pub created_at: OffsetDateTime,
     /// Since when its servers shall rest.
@@ -67,6 +82,18 @@ pub struct ClusterRow {
     pub open: i64,
 }
 
+impl ClusterRow {
+    /// What each principal may do.
+    pub fn principal_limits(&self) -> PrincipalLimits {
+        PrincipalLimits {
+            bytes_in_per_second: self.principal_bytes_in,
+            bytes_out_per_second: self.principal_bytes_out,
+            requests_per_second: self.principal_requests,
+            connections: self.principal_connections,
+        }
+    }
+}
+
 /// What a list is narrowed by; all empty means the organisation's newest.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Filter<'a> {
@@ -90,6 +117,8 @@ pub async fn list(
         r#"SELECT c.id, c.name, c.label, c.domain, c.runtime, c.region,
                   coalesce(r.endpoint, '') AS "endpoint!", c.host, c.plan, c.spus, c.durability,
                   c.max_storage_bytes, c.max_partitions, c.max_connections, c.max_message_bytes,
+                  c.rate_bytes_in, c.rate_bytes_out, c.rate_requests, c.principal_bytes_in, c.principal_bytes_out,
+                  c.principal_requests, c.principal_connections,
                   c.created_at, c.paused_at, c.deleted_at, c.purge_after,
                   s.state AS "state?", s.reason AS "reason?", s.spus_ready AS "spus_ready?",
                   s.partitions AS "partitions?", s.storage_bytes AS "storage_bytes?", s.ready_at AS "ready_at?",
@@ -166,8 +195,9 @@ pub async fn insert(
 ) -> sqlx::Result<Uuid> {
     let id = sqlx::query_scalar!(
         "INSERT INTO clusters (organisation_id, name, label, domain, runtime, region, spus, created_by, plan,
-                               max_storage_bytes, max_partitions, max_connections)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) RETURNING id",
+                               max_storage_bytes, max_partitions, max_connections, rate_bytes_in, rate_bytes_out,
+                               rate_requests)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $13, $14) RETURNING id",
         organisation_id,
         new.name,
         new.label,
@@ -179,7 +209,9 @@ pub async fn insert(
         new.plan.name,
         new.plan.storage_bytes,
         new.plan.partitions,
-        new.plan.connections
+        new.plan.connections,
+        new.plan.bytes_per_second,
+        new.plan.requests_per_second
     )
     .fetch_one(&mut *connection)
     .await?;
@@ -224,77 +256,6 @@ pub async fn undelete(executor: impl PgExecutor<'_>, organisation_id: Uuid, id: 
     .execute(executor)
     .await?;
     Ok(restored.rows_affected() > 0)
-}
-
-/// What a change of a cluster's size depends on.
-pub struct SizeRow {
-    /// Its plan.
-    pub plan: String,
-    /// SPUs wanted.
-    pub spus: i32,
-    /// process or kubernetes.
-    pub runtime: String,
-    /// Its deletion is wanted.
-    pub deleted: bool,
-}
-
-/// The size of a cluster, which nobody else changes until the transaction ends.
-pub async fn lock_size(
-    executor: impl PgExecutor<'_>,
-    organisation_id: Uuid,
-    id: Uuid,
-) -> sqlx::Result<Option<SizeRow>> {
-    sqlx::query_as!(
-        SizeRow,
-        r#"SELECT plan, spus, runtime, deleted_at IS NOT NULL AS "deleted!" FROM clusters
-           WHERE organisation_id = $1 AND id = $2 FOR UPDATE"#,
-        organisation_id,
-        id
-    )
-    .fetch_optional(executor)
-    .await
-}
-
-/// Asks for a number of SPUs.
-pub async fn set_spus(
-    executor: impl PgExecutor<'_>,
-    organisation_id: Uuid,
-    id: Uuid,
-    spus: i32,
-) -> sqlx::Result<()> {
-    sqlx::query!(
-        "UPDATE clusters SET spus = $3, generation = generation + 1 WHERE organisation_id = $1 AND id = $2",
-        organisation_id,
-        id,
-        spus
-    )
-    .execute(executor)
-    .await?;
-    Ok(())
-}
-
-/// Asks for a larger plan. A limit that the operator raised beyond it stays.
-pub async fn set_plan(
-    executor: impl PgExecutor<'_>,
-    organisation_id: Uuid,
-    id: Uuid,
-    plan: Plan,
-) -> sqlx::Result<()> {
-    sqlx::query!(
-        "UPDATE clusters SET plan = $3, max_storage_bytes = greatest(max_storage_bytes, $4),
-                             max_partitions = greatest(max_partitions, $5),
-                             max_connections = greatest(max_connections, $6), generation = generation + 1
-         WHERE organisation_id = $1 AND id = $2",
-        organisation_id,
-        id,
-        plan.name,
-        plan.storage_bytes,
-        plan.partitions,
-        plan.connections
-    )
-    .execute(executor)
-    .await?;
-    Ok(())
 }
 
 /// Asks for its servers to rest, or to start again; whether that is a change. A deleted cluster is none to change.

@@ -14,6 +14,7 @@ pub mod refresh;
 pub mod regions;
 pub mod roles;
 pub mod sessions;
+pub mod sizes;
 pub mod sweep;
 pub mod tokens;
 pub mod usage;

@@ -14,8 +14,8 @@ use crate::live::events::{self, Fragments, Patched};
 use crate::pages::certificates::CertificateView;
 use crate::pages::chart::Traffic;
 use crate::pages::frame::{Frame, Here};
-use crate::pages::remove;
 use crate::pages::view::{ClusterView, Fault, PlanChoice};
+use crate::pages::{principal_limits, remove};
 use crate::problem::Problem;
 
 #[derive(Template)]
@@ -28,6 +28,7 @@ struct ClusterPage<'a> {
     plans: Vec<PlanChoice>,
     spus: String,
     most_spus: i32,
+    principals: principal_limits::Fields,
     fault: Fault,
     grace: String,
     public_url: &'a str,
@@ -91,13 +92,15 @@ pub struct Asked {
     pub plan: Option<String>,
     /// The number of SPUs, as typed.
     pub spus: Option<String>,
+    /// The limits of each principal, as typed.
+    pub principals: Option<principal_limits::Fields>,
     /// Why not.
     pub fault: Fault,
 }
 
 impl Default for Asked {
     fn default() -> Self {
-        Asked { plan: None, spus: None, fault: Fault::none() }
+        Asked { plan: None, spus: None, principals: None, fault: Fault::none() }
     }
 }
 
@@ -112,6 +115,9 @@ pub async fn page(app: &App, signed_in: &SignedIn, id: &str, asked: Asked) -> Re
         spus: asked.spus.unwrap_or_else(|| cluster.row.spus.to_string()),
         // A cluster from before the plans may have more than any gives.
         most_spus: plans::ALL.iter().map(|plan| plan.spus).fold(cluster.row.spus, i32::max),
+        principals: asked
+            .principals
+            .unwrap_or_else(|| principal_limits::Fields::of(cluster.row.principal_limits())),
         fault: asked.fault,
         cluster,
         certificates,
@@ -171,6 +177,7 @@ mod tests {
         let traffic = Traffic::new(&[], None, now);
         let page = ClusterPage {
             frame: Frame::bare(),
+            principals: principal_limits::Fields::of(row.principal_limits()),
             cluster: ClusterView::new(row, traffic, now),
             certificates: vec![],
             csrf: "token".into(),

@@ -14,6 +14,7 @@ pub mod landing;
 pub mod login;
 pub mod new_cluster;
 pub mod outbox;
+pub mod principal_limits;
 pub mod remove;
 pub mod rights;
 pub mod sign_up;

@@ -35,12 +35,12 @@ pub async fn submit(
     let row = clusters::find(&app, signed_in.person.organisation_id, &id).await?;
     // What is no number is refused in the words for a number out of range.
     let spus = fields.spus.trim().parse().unwrap_or(0);
-    let change = Change { plan: Some(&fields.plan), spus: Some(spus) };
-    match change::resize(&app, &signed_in.person, &row, change).await {
+    let change = Change { plan: Some(&fields.plan), spus: Some(spus), principals: None };
+    match change::update(&app, &signed_in.person, &row, change).await {
         Ok(()) => Ok(to_page(&row.id.to_string())),
         Err(problem @ (Problem::Invalid { .. } | Problem::Conflict { .. })) => {
             let fault = Fault::of(&problem);
-            let asked = Asked { plan: Some(fields.plan), spus: Some(fields.spus), fault };
+            let asked = Asked { plan: Some(fields.plan), spus: Some(fields.spus), principals: None, fault };
             Ok(super::with_problem(cluster::page(&app, &signed_in, &id, asked).await?, &problem))
         }
         Err(problem) => Err(problem),

@@ -164,8 +164,15 @@ impl ClusterView {
     pub fn limits(&self) -> Vec<Limit> {
         let row = &self.row;
         let percent = |used: i64, most: i64| (used.saturating_mul(100) / most.max(1)).clamp(0, 100);
+        let at_most = |name, most| Limit { name, used: None, most, percent: 0 };
+        let a_second = |name, bytes: Option<i64>| {
+            bytes.map(|bytes| at_most(name, format!("{} a second", show::bytes(bytes))))
+        };
+        let requests = |name, requests: Option<i32>| {
+            requests.map(|requests| at_most(name, format!("{} a second", show::count(requests.into()))))
+        };
         let (storage, partitions) = (row.storage_bytes.unwrap_or(0), i64::from(row.partitions.unwrap_or(0)));
-        vec![
+        let counted = [
             Limit {
                 name: "Storage",
                 used: Some(show::bytes(storage)),
@@ -184,13 +191,19 @@ impl ClusterView {
                 most: show::count(row.max_connections.into()),
                 percent: percent(row.open, row.max_connections.into()),
             },
-            Limit {
-                name: "Record size",
-                used: None,
-                most: show::bytes(row.max_message_bytes.into()),
-                percent: 0,
-            },
-        ]
+            at_most("Record size", show::bytes(row.max_message_bytes.into())),
+        ];
+        let rates = [
+            a_second("In, on each server", row.rate_bytes_in),
+            a_second("Out, on each server", row.rate_bytes_out),
+            requests("Requests, on each server", row.rate_requests),
+            a_second("In, each principal", row.principal_bytes_in),
+            a_second("Out, each principal", row.principal_bytes_out),
+            requests("Requests, each principal", row.principal_requests),
+            row.principal_connections
+                .map(|most| at_most("Connections, each principal", show::count(most.into()))),
+        ];
+        counted.into_iter().chain(rates.into_iter().flatten()).collect()
     }
 
     /// The name of a step's progress, for the style sheet.

@@ -6,6 +6,7 @@
 //! which process that is, then sends one byte, and the launcher becomes the cluster program (same process).
 //! A provisioner that dies in between closes the pipe, and the launcher ends.
 
+use cluster_host::Known;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
@@ -16,7 +17,7 @@ use std::process::{Child, Command, Stdio};
 use clap::Args;
 use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, pidfd_open, setrlimit, setsid, umask};
 
-use super::{Known, Role, walls};
+use super::{Role, walls};
 
 /// Threads a tenant's user may have; far above what a cluster uses.
 const MAX_THREADS: u64 = 2_048;

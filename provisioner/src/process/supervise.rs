@@ -3,6 +3,7 @@
 //! A task of its own per cluster, with one input (the goal) and one output (what runs). It keeps its own
 //! bookkeeping file, so that a new provisioner adopts what runs and misses no death.
 
+use cluster_host::Known;
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
@@ -16,7 +17,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
-use super::{Known, Launcher, Role};
+use super::{Launcher, Role};
 use crate::folder::{self, Place};
 
 /// How long a process has for its orderly end before it is killed.

@@ -1,6 +1,8 @@
 //! The reading half.
 
-use cluster_settings::{AccessEntry, AccessList, Durability, Limits, Role, Rule, serial_text};
+use std::num::{NonZeroU32, NonZeroU64};
+
+use cluster_settings::{AccessEntry, AccessList, Durability, Limits, Rates, Role, Rule, serial_text};
 use sqlx::PgPool;
 use uuid::Uuid;
 
@@ -76,7 +78,8 @@ pub async fn existing(pool: &PgPool, clusters: &[Uuid]) -> Result<Vec<Uuid>, Sto
 pub async fn details(pool: &PgPool, cluster: Uuid) -> Result<Option<Details>, StoreError> {
     let row = sqlx::query!(
         r#"SELECT c.generation, c.organisation_id, c.domain, c.durability, c.max_storage_bytes, c.max_partitions,
-                  c.max_connections, c.max_message_bytes,
+                  c.max_connections, c.max_message_bytes, c.rate_bytes_in, c.rate_bytes_out, c.rate_requests,
+                  c.principal_bytes_in, c.principal_bytes_out, c.principal_requests, c.principal_connections,
                   e.principals AS "principals!", e.roles AS "roles!: Vec<Option<String>>",
                   e.rules AS "rules!: Vec<Option<String>>",
                   ARRAY(SELECT serial FROM certificates k WHERE k.cluster_id = c.id AND k.kind = 'client'
@@ -117,6 +120,9 @@ pub async fn details(pool: &PgPool, cluster: Uuid) -> Result<Option<Details>, St
             partitions: row.max_partitions.unsigned_abs(),
             connections: row.max_connections.unsigned_abs(),
             message_bytes: row.max_message_bytes.unsigned_abs(),
+            rates: rates(row.rate_bytes_in, row.rate_bytes_out, row.rate_requests),
+            principal_rates: rates(row.principal_bytes_in, row.principal_bytes_out, row.principal_requests),
+            principal_connections: row.principal_connections.map(i32::unsigned_abs),
         },
         access: AccessList {
             entries: entries.collect::<Result<_, _>>()?,
@@ -125,6 +131,16 @@ pub async fn details(pool: &PgPool, cluster: Uuid) -> Result<Option<Details>, St
         client_ca: row.client_ca,
         server_ca: row.server_ca,
     }))
+}
+
+/// Rates from their columns, which hold numbers above 0.
+fn rates(bytes_in: Option<i64>, bytes_out: Option<i64>, requests: Option<i32>) -> Rates {
+    let bytes = |rate: Option<i64>| rate.and_then(|rate| NonZeroU64::new(rate.unsigned_abs()));
+    Rates {
+        bytes_in_per_second: bytes(bytes_in),
+        bytes_out_per_second: bytes(bytes_out),
+        requests_per_second: requests.and_then(|rate| NonZeroU32::new(rate.unsigned_abs())),
+    }
 }
 
 /// An entry of the access list from a row's role and rules, of which it has one.

@@ -164,6 +164,23 @@ async fn the_limit_of_connections_holds() {
 }
 
 #[tokio::test]
+async fn a_principal_has_no_more_connections_than_one_may() {
+    let cluster = Cluster::new();
+    let mut settings = cluster.settings();
+    settings.limits.principal_connections = Some(1);
+    let server = Running::start(ServerName::Sc, settings, Arc::new(Probe)).await;
+    let (admin, user) = (cluster.client(cluster.admin, 1), cluster.client(cluster.user, 2));
+    let mut first = Client::admitted(&server, &cluster, cluster.admin).await;
+    assert!(first.call(18, 2, &[]).await.is_some());
+    assert!(!gets_in(&server, &cluster, Some(&admin), DOMAIN).await);
+    assert!(gets_in(&server, &cluster, Some(&user), DOMAIN).await, "another has its own");
+    assert!(first.call(18, 2, &[]).await.is_some());
+    drop(first);
+    until("the place is free", || server.usage.connections.get() == 0).await;
+    assert!(gets_in(&server, &cluster, Some(&admin), DOMAIN).await);
+}
+
+#[tokio::test]
 async fn a_stopped_server_ends_its_connections() {
     let cluster = Cluster::new();
     let server = running(&cluster).await;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cluster_settings::{
-    AccessEntry, AccessList, Durability, Identity, Limits, Principal, PublicEndpoint, Role, Settings,
-    SpuEntry,
+    AccessEntry, AccessList, Durability, Identity, Limits, Principal, PublicEndpoint, Rates, Role, Settings,
+    SpuEntry, oldest_version,
 };
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, SanType,
@@ -116,6 +116,9 @@ impl Cluster {
                 partitions: 100,
                 connections: 100,
                 message_bytes: 33_600_000,
+                rates: Rates::UNLIMITED,
+                principal_rates: Rates::UNLIMITED,
+                principal_connections: None,
             },
         }
     }
@@ -125,7 +128,7 @@ impl Cluster {
         let mut settings = self.settings();
         settings.generation += 1;
         settings.access.entries[1].rules = Some(rules.iter().map(|rule| rule.parse().unwrap()).collect());
-        settings.version = settings.access.version();
+        settings.version = oldest_version(&settings.access, &settings.limits);
         settings
     }
 

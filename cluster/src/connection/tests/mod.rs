@@ -6,6 +6,7 @@ mod entry;
 mod flow;
 mod hostile;
 mod plain;
+mod rates;
 
 use std::sync::Arc;
 

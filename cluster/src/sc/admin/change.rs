@@ -5,18 +5,36 @@ use std::time::Duration;
 use tokio::time::timeout;
 use uuid::Uuid;
 
+use super::modules::Modules;
 use super::{PROVISION_PATIENCE, unsupported};
 use crate::connection::Close;
 use crate::sc::decide::NewTopic;
 use crate::sc::metadata::Standing;
+use crate::sc::objects::{Asked, Key};
 use crate::sc::{Refusal, Sc};
-use crate::wire::admin::{Create, Delete, Update, checked_topic_name, status_ok, status_refused};
+use crate::wire::admin::{
+    Create, CreateObject, Delete, NewObject, Update, checked_topic_name, status_ok, status_refused,
+};
 use crate::wire::{Frame, Header};
 
-pub async fn create(sc: Sc, header: Header, asked: Create, may: bool) -> Result<Frame, Close> {
+pub async fn create(
+    sc: Sc,
+    modules: Modules,
+    header: Header,
+    asked: Create,
+    may: bool,
+) -> Result<Frame, Close> {
     let (name, done) = match asked {
-        Create::Topic { name, .. } | Create::Other { name, .. } if !may => {
+        Create::Topic { name, .. }
+        | Create::Other { name, .. }
+        | Create::Object(CreateObject { name, .. })
+            if !may =>
+        {
             (name, Err(Refusal::Denied("create topics or other objects")))
+        }
+        Create::Object(CreateObject { name, object, dry_run }) => {
+            let done = store(&sc, &modules, name.clone(), object, dry_run).await;
+            (name, done.map(drop))
         }
         Create::Other { name, kind } => (name, Err(unsupported(kind))),
         Create::Topic { name, spec, dry_run, timeout_ms } => {
@@ -32,10 +50,38 @@ pub async fn create(sc: Sc, header: Header, asked: Create, may: bool) -> Result<
     answer(&header, name, done)
 }
 
+async fn store(
+    sc: &Sc,
+    modules: &Modules,
+    name: String,
+    object: Result<NewObject, Refusal>,
+    dry_run: bool,
+) -> Result<u64, Refusal> {
+    let asked = match object? {
+        NewObject::TableFormat(format) => Asked::TableFormat(name, format),
+        NewObject::CustomSpu(spu) => Asked::CustomSpu(name, spu),
+        NewObject::SmartModule { meta, wasm } => return modules.store(name, meta, wasm, dry_run).await,
+    };
+    sc.change_object(asked, dry_run).await
+}
+
+fn name_of(key: &Key) -> String {
+    match key {
+        Key::TableFormat(name) | Key::SmartModule { name, .. } | Key::SpuNamed(name) => name.clone(),
+        Key::SpuWithId(id) => id.to_string(),
+    }
+}
+
 pub async fn delete(sc: Sc, header: Header, asked: Delete, may: bool) -> Result<Frame, Close> {
     let (name, done) = match asked {
         Delete::Topic { name, .. } if !may => (name, Err(Refusal::Denied("delete topics"))),
-        Delete::Other(_) if !may => (String::new(), Err(Refusal::Denied("delete objects"))),
+        Delete::Other(_) | Delete::Object(_) if !may => {
+            (String::new(), Err(Refusal::Denied("delete objects")))
+        }
+        Delete::Object(key) => {
+            let name = name_of(&key);
+            (name, sc.change_object(Asked::Delete(key), false).await.map(drop))
+        }
         Delete::Other(kind) => (String::new(), Err(unsupported(kind))),
         Delete::Topic { name, force } => {
             let done = sc.delete(name.clone(), force).await.map(drop);

@@ -2,6 +2,7 @@
 
 mod change;
 mod list;
+mod modules;
 mod seen;
 mod watch;
 
@@ -10,17 +11,20 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 
+use super::objects::MODULE_BYTES_MAX;
 use super::{Refusal, Sc};
 use crate::access::{Action, On};
 use crate::connection::{Close, Service, Session, Work};
 use crate::usage::Usage;
 use crate::wire::admin::{self, Kind, key};
 use crate::wire::{Header, Request, Server, api_versions};
+use modules::Modules;
 use seen::Seen;
+use watch::Told;
 
-/// Largest request. Topics with long hand-made partition maps are far below it, and SmartModules, the only
-/// large objects, are not taken.
-const FRAME_BYTES_MAX: usize = 1 << 20;
+/// Largest request. Twice the largest SmartModule, so that who uploads one that is too large is told so. All
+/// other requests have to be far smaller ([`admin::is_too_large`]).
+const FRAME_BYTES_MAX: usize = 2 * MODULE_BYTES_MAX as usize;
 
 /// How long a request that changes something waits for the partitions to serve.
 pub(super) const PROVISION_PATIENCE: Duration = Duration::from_secs(8);
@@ -29,40 +33,50 @@ pub(super) const PROVISION_PATIENCE: Duration = Duration::from_secs(8);
 #[derive(Debug)]
 pub struct AdminService {
     sc: Sc,
+    modules: Modules,
     usage: Arc<Usage>,
+}
+
+/// What is kept for one connection.
+#[derive(Debug)]
+pub struct Client {
+    session: Arc<Session>,
+    modules: Modules,
 }
 
 impl AdminService {
     /// For this SC.
     pub fn new(sc: Sc, usage: Arc<Usage>) -> Self {
-        Self { sc, usage }
+        Self { modules: Modules::new(sc.clone()), sc, usage }
     }
 
-    fn list(&self, session: &Session, request: Request) -> Result<Work, Close> {
+    fn list(&self, client: &Client, request: Request) -> Result<Work, Close> {
         let asked = admin::list(&self.usage, &request.header, request.body)?;
         let kind = asked.kind.ok_or_else(|| not_served(&request.header))?;
+        let session = &client.session;
         if !session.may(Action::ReadMetadata, On::Cluster) {
             return Ok(Work::Reply(admin::empty_list(&request.header, kind)?));
+        }
+        if kind == Kind::SmartModule {
+            return client.modules.list(request.header, &asked, &session.outbox);
         }
         let state = self.sc.state().borrow().clone();
         Ok(Work::Reply(list::answer(&request.header, kind, &asked, &Seen::of(&state, session))?))
     }
 
-    fn watch(&self, session: &Arc<Session>, request: Request) -> Result<Work, Close> {
+    fn watch(&self, client: &Client, request: Request) -> Result<Work, Close> {
         let header = request.header;
-        let kind = admin::watch(&header, request.body)?.ok_or_else(|| not_served(&header))?;
+        let admin::Watch { kind, summary } = admin::watch(&header, request.body)?;
+        let kind = kind.ok_or_else(|| not_served(&header))?;
+        let session = &client.session;
         // A client that may see nothing gets nothing, but is not left waiting.
-        if !session.may(Action::ReadMetadata, On::Cluster) || !has_objects(kind) {
+        if !session.may(Action::ReadMetadata, On::Cluster) || kind == Kind::Mirror {
             return Ok(Work::Reply(admin::empty_update(&header, kind)?));
         }
         session.hold(Action::ReadMetadata);
-        Ok(Work::Stream(watch::run(header, kind, self.sc.state(), Arc::clone(session)).boxed()))
+        let told = Told { header, kind, summary, modules: client.modules.clone() };
+        Ok(Work::Stream(watch::run(told, self.sc.state(), Arc::clone(session)).boxed()))
     }
-}
-
-/// Types that this cluster can have objects of.
-fn has_objects(kind: Kind) -> bool {
-    matches!(kind, Kind::Topic | Kind::Partition | Kind::Spu)
 }
 
 fn not_served(header: &Header) -> Close {
@@ -70,29 +84,33 @@ fn not_served(header: &Header) -> Close {
 }
 
 impl Service for AdminService {
-    type Connection = Arc<Session>;
+    type Connection = Client;
 
     fn frame_cap(&self) -> usize {
         FRAME_BYTES_MAX
     }
 
     fn open(&self, session: &Arc<Session>) -> Self::Connection {
-        Arc::clone(session)
+        Client { session: Arc::clone(session), modules: self.modules.of_connection() }
     }
 
-    fn request(&self, session: &mut Self::Connection, request: Request) -> Result<Work, Close> {
+    fn request(&self, client: &mut Self::Connection, request: Request) -> Result<Work, Close> {
         let header = request.header;
         if !Server::Sc.understands(&header) {
             return Err(not_served(&header));
         }
-        let may_change = |topic: Option<&str>| session.may(Action::ChangeMetadata, On::of(topic));
+        if admin::is_too_large(&header, &request.body) {
+            return Err(Close::TooMuch("a request of more than 1 MiB that uploads no SmartModule"));
+        }
+        let may_change = |topic: Option<&str>| client.session.may(Action::ChangeMetadata, On::of(topic));
         match header.key {
-            key::LIST => self.list(session, request),
-            key::WATCH => self.watch(session, request),
+            key::LIST => self.list(client, request),
+            key::WATCH => self.watch(client, request),
             key::CREATE => {
-                let asked = admin::create(&self.usage, &header, request.body)?;
-                let (sc, may) = (self.sc.clone(), may_change(asked.topic()));
-                Ok(Work::Later(change::create(sc, header, asked, may).boxed()))
+                let asked = admin::create(&self.usage, &header, request.body, may_change(None))?;
+                let may = may_change(asked.topic());
+                let modules = self.modules.clone();
+                Ok(Work::Later(change::create(self.sc.clone(), modules, header, asked, may).boxed()))
             }
             key::DELETE => {
                 let asked = admin::delete(&self.usage, &header, request.body)?;
@@ -110,18 +128,25 @@ impl Service for AdminService {
     }
 }
 
-/// What a client is told who wants to create, change or delete something that is not a topic.
+/// What a client is told who wants to create, change or delete what cannot be.
 fn unsupported(kind: Option<Kind>) -> Refusal {
     Refusal::Unsupported(
         match kind {
             None => "unknown admin object type",
-            Some(Kind::CustomSpu | Kind::Spu | Kind::SpuGroup) => {
-                "the cloud manages this cluster's SPUs: they cannot be registered or removed by hand"
+            // Nothing here starts SPUs for a group, so that one that was stored would wait for them for ever.
+            Some(Kind::SpuGroup) => {
+                "all SPUs of this cluster are one group, 'main', which cannot be made or deleted: SPUs are added and \
+                 removed on the cluster's page in the portal, or with `fluvio cluster start --spu N`"
             }
-            Some(Kind::SmartModule) => "SmartModules are not available on this cluster",
-            Some(Kind::TableFormat) => "table formats are not available on this cluster",
             Some(Kind::Mirror) => "mirroring is not available on this cluster",
-            Some(Kind::Topic | Kind::Partition) => "this cannot be done with an object of this type",
+            Some(
+                Kind::Topic
+                | Kind::Partition
+                | Kind::Spu
+                | Kind::CustomSpu
+                | Kind::SmartModule
+                | Kind::TableFormat,
+            ) => "this cannot be done with an object of this type",
         }
         .into(),
     )

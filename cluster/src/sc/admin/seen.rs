@@ -1,4 +1,4 @@
-//! What one client sees of the SC's state: all SPUs, and the topics and partitions that it may know of.
+//! What one client sees of the SC's state: the topics and partitions that it may know of, and everything else.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use crate::access::{Action, Grant, On};
 use crate::connection::Session;
 use crate::link::PartitionKey;
+use crate::sc::objects::{Objects as Stored, SpuGroup};
 use crate::sc::state::{PartitionView, SpuView, State, TopicView};
 
 /// Objects of one type, as a client sees them.
@@ -21,6 +22,10 @@ pub struct Seen {
     pub partitions: Objects<PartitionKey, PartitionView>,
     /// SPUs by name.
     pub spus: Objects<String, SpuView>,
+    /// Groups of them by name.
+    pub spu_groups: Objects<String, SpuGroup>,
+    /// What is stored beside topics.
+    pub stored: Stored,
     /// Grows when anything changes but the numbers of partitions.
     pub urgent: u64,
 }
@@ -46,7 +51,14 @@ impl Seen {
                 (topics, only(&state.partitions, |key| seen(&key.topic)))
             }
         };
-        Self { topics, partitions, spus: Arc::clone(&state.spus), urgent: state.urgent }
+        Self {
+            topics,
+            partitions,
+            spus: Arc::clone(&state.all_spus),
+            spu_groups: Arc::clone(&state.spu_groups),
+            stored: state.metadata.objects.clone(),
+            urgent: state.urgent,
+        }
     }
 }
 

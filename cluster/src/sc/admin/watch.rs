@@ -9,19 +9,34 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
+use super::modules::{Answer, Modules};
 use super::seen::{Objects, Seen};
 use crate::connection::{Close, Session};
 use crate::sc::state::State;
-use crate::wire::admin::{Change, Kind, update_partitions, update_spus, update_topics};
-use crate::wire::{EncodeError, Frame, Header};
+use crate::wire::Header;
+use crate::wire::admin::{
+    Change, Kind, update_custom_spus, update_partitions, update_spu_groups, update_spus,
+    update_table_formats, update_topics,
+};
 
 /// Offsets and sizes alone are not sent more often than this; everything else goes at once.
 const NUMBERS_PAUSE: Duration = Duration::from_millis(500);
 
+/// What a stream tells.
+pub struct Told {
+    /// Of the request.
+    pub header: Header,
+    /// Objects of which type.
+    pub kind: Kind,
+    /// SmartModules without their code.
+    pub summary: bool,
+    /// Where their code comes from.
+    pub modules: Modules,
+}
+
 /// Runs until the connection ends.
 pub async fn run(
-    header: Header,
-    kind: Kind,
+    told: Told,
     mut states: watch::Receiver<Arc<State>>,
     session: Arc<Session>,
 ) -> Result<(), Close> {
@@ -29,8 +44,8 @@ pub async fn run(
     // Before the look at what the client may see, so that no change falls between.
     policy.mark_unchanged();
     let mut sent = Seen::of(&states.borrow_and_update().clone(), &session);
-    if let Some(frame) = news(&header, kind, None, &sent)? {
-        session.outbox.send(frame).await?;
+    if let Some(answer) = told.news(None, &sent).await? {
+        answer.send(&session.outbox).await?;
     }
     let mut sent_at = Instant::now();
     loop {
@@ -44,8 +59,8 @@ pub async fn run(
             return Ok(());
         };
         let seen = Seen::of(&state, &session);
-        if let Some(frame) = news(&header, kind, Some(&sent), &seen)? {
-            session.outbox.send(frame).await?;
+        if let Some(answer) = told.news(Some(&sent), &seen).await? {
+            answer.send(&session.outbox).await?;
             sent_at = Instant::now();
         }
         sent = seen;
@@ -71,23 +86,38 @@ async fn next(
     }
 }
 
-fn news(
-    header: &Header,
-    kind: Kind,
-    before: Option<&Seen>,
-    now: &Seen,
-) -> Result<Option<Frame>, EncodeError> {
-    let epoch = now.urgent.cast_signed();
-    match kind {
-        Kind::Topic => compare(epoch, before.map(|seen| &seen.topics), &now.topics)
-            .map(|change| update_topics(header, &change)),
-        Kind::Partition => compare(epoch, before.map(|seen| &seen.partitions), &now.partitions)
-            .map(|change| update_partitions(header, &change)),
-        Kind::Spu => compare(epoch, before.map(|seen| &seen.spus), &now.spus)
-            .map(|change| update_spus(header, &change)),
-        Kind::CustomSpu | Kind::SpuGroup | Kind::SmartModule | Kind::TableFormat | Kind::Mirror => None,
+impl Told {
+    async fn news(&self, before: Option<&Seen>, now: &Seen) -> Result<Option<Answer>, Close> {
+        let epoch = now.urgent.cast_signed();
+        let header = &self.header;
+        let frame = match self.kind {
+            Kind::Topic => compare(epoch, before.map(|seen| &seen.topics), &now.topics)
+                .map(|change| update_topics(header, &change)),
+            Kind::Partition => compare(epoch, before.map(|seen| &seen.partitions), &now.partitions)
+                .map(|change| update_partitions(header, &change)),
+            Kind::Spu => compare(epoch, before.map(|seen| &seen.spus), &now.spus)
+                .map(|change| update_spus(header, &change)),
+            Kind::SpuGroup => compare(epoch, before.map(|seen| &seen.spu_groups), &now.spu_groups)
+                .map(|change| update_spu_groups(header, &change)),
+            Kind::CustomSpu => {
+                compare(epoch, before.map(|seen| &seen.stored.custom_spus), &now.stored.custom_spus)
+                    .map(|change| update_custom_spus(header, &change))
+            }
+            Kind::TableFormat => {
+                compare(epoch, before.map(|seen| &seen.stored.table_formats), &now.stored.table_formats)
+                    .map(|change| update_table_formats(header, &change))
+            }
+            Kind::SmartModule => {
+                let before = before.map(|seen| &seen.stored.smart_modules);
+                return match compare(epoch, before, &now.stored.smart_modules) {
+                    Some(change) => self.modules.news(header, &change, self.summary).await.map(Some),
+                    None => Ok(None),
+                };
+            }
+            Kind::Mirror => None,
+        };
+        Ok(frame.transpose()?.map(Answer::from))
     }
-    .transpose()
 }
 
 /// What to send to a client that saw `before`; without it, everything. `None` if nothing changed.

@@ -3,7 +3,7 @@
 //! Whoever was not heard may be the only one who knew which copies were in sync in the end, and may still lead. So
 //! first nobody leads, in an epoch later than any that was heard of: from then on no copy takes anything from a leader of
 //! before. Each says in that epoch how far it is durable. Once there are so many that one of them has every acknowledged
-//! record, the one that ends last, by the epoch of its last record and then by its offset, has all of them (the Raft
+//! record, the one that is whole of the last epoch ([`DurableEnd`]), and of those the longest, has all of them (the Raft
 //! paper's election restriction, section 5.4.1), and leads in the next epoch. The others are in sync again when it says
 //! so. Copies that were begun anew count as well, since they are a start of their leader's log; that they may lack what
 //! they once acknowledged is known from the set in sync, from which they were taken.
@@ -20,26 +20,49 @@ use crate::sc::metadata::{InSync, Metadata, NOBODY, Placement};
 pub type Heard = BTreeMap<i32, BTreeSet<(Uuid, u32)>>;
 
 /// Whether of each partition so many copies were heard of that one of them has every acknowledged record, and the
-/// epoch in which it was acknowledged: too few are left for an acknowledgement.
-pub fn heard_enough(metadata: &Metadata, heard: &Heard) -> bool {
-    let mut enough = true;
-    metadata.each_placement(|topic, index, placed| {
+/// epoch in which it was acknowledged: too few of the cluster's SPUs are left for an acknowledgement. Any of them may have
+/// a copy by now that those who came do not know of, but for partitions of one copy: those would wait for every SPU.
+///
+/// Where those who came know of no partition at all, the cluster is new, or one that is missing has all that there is of
+/// the only one: no more than one may be missing.
+pub fn heard_enough(metadata: &Metadata, heard: &Heard, spus: &BTreeSet<i32>) -> bool {
+    if metadata.placed().next().is_none() {
+        return spus.iter().filter(|spu| !heard.contains_key(spu)).count() < 2;
+    }
+    metadata.placed().all(|(topic, index, placed)| {
         let holds = |spu: &&i32| heard.get(spu).is_some_and(|holds| holds.contains(&(topic.id, index)));
         let n_unheard = placed.replicas.len() - placed.replicas.iter().filter(holds).count();
-        enough &= n_unheard < placed.least_in_sync();
-    });
-    enough
+        n_unheard + unheard_of(placed, heard, spus).len() < placed.least_in_sync()
+    })
 }
 
-/// Takes the lead from everybody where a copy was not heard of.
-pub fn without_leaders(metadata: &Metadata, heard: &Heard) -> Metadata {
+/// SPUs that were not heard and may have a copy that nobody here knows of.
+fn unheard_of(placed: &Placement, heard: &Heard, spus: &BTreeSet<i32>) -> BTreeSet<i32> {
+    let unheard = spus.iter().filter(|spu| !heard.contains_key(spu) && !placed.replicas.contains(spu));
+    unheard.filter(|_| placed.replicas.len() > 1).copied().collect()
+}
+
+/// Takes the lead from everybody where a copy was not heard of, or may not have been.
+pub fn without_leaders(metadata: &Metadata, heard: &Heard, spus: &BTreeSet<i32>) -> Metadata {
     let next = metadata.with_placements(|topic, index, placed| {
-        let unheard = placed.replicas.iter().any(|spu| !heard.contains_key(spu));
         let lacks = |spu: &&i32| heard.get(spu).is_some_and(|holds| !holds.contains(&(topic.id, index)));
         let blank = placed.replicas.iter().filter(lacks).copied().collect();
-        (unheard && placed.replicas.len() > 1).then(|| Placement { leader: NOBODY, blank, ..placed.clone() })
+        let unheard = unheard_of(placed, heard, spus);
+        let missing = !unheard.is_empty() || placed.replicas.iter().any(|spu| !heard.contains_key(spu));
+        let headless = Placement { leader: NOBODY, blank, unheard, ..placed.clone() };
+        (missing && placed.replicas.len() > 1).then_some(headless)
     });
     next.unwrap_or_else(|| metadata.clone())
+}
+
+/// An SPU comes that had not been heard: it is missing no more where it has no copy. `None` if it was missing nowhere.
+pub fn heard_at_last(metadata: &Metadata, spu: i32, holds: &BTreeSet<(Uuid, u32)>) -> Option<Metadata> {
+    metadata.with_placements(|topic, index, placed| {
+        let missing = placed.unheard.contains(&spu) && !holds.contains(&(topic.id, index));
+        let mut next = placed.clone();
+        next.unheard.remove(&spu);
+        missing.then_some(next)
+    })
 }
 
 /// Gives a partition that nobody leads to the copy that has everything, once enough of them have said how far they are;
@@ -65,8 +88,8 @@ pub fn lead_again(
         let ends: Vec<_> = placed.replicas.iter().filter_map(|spu| Some((end(spu)?, *spu))).collect();
         let (_, leader) = ends.iter().copied().max().filter(|_| enough(placed, &ends))?;
         let in_sync = InSync { version: placed.in_sync.version + 1, spus: [leader].into() };
-        let blank = BTreeSet::new();
-        Some(Placement { epoch: placed.epoch + 1, leader, in_sync, blank, ..placed.clone() })
+        let (blank, unheard) = (BTreeSet::new(), BTreeSet::new());
+        Some(Placement { epoch: placed.epoch + 1, leader, in_sync, blank, unheard, ..placed.clone() })
     })
 }
 
@@ -76,7 +99,8 @@ fn enough(placed: &Placement, ends: &[(DurableEnd, i32)]) -> bool {
     // What was committed under the last set that anybody here was told of, each of that set has; what was committed
     // under a later one, somebody here has, if fewer are missing than that took.
     let known = witnesses().any(|spu| placed.in_sync.spus.contains(spu));
-    let few_missing = placed.replicas.len() - witnesses().count() < placed.least_in_sync();
+    let n_missing = placed.replicas.len() - witnesses().count() + placed.unheard.len();
+    let few_missing = n_missing < placed.least_in_sync();
     // Where all have spoken, nobody is left who could have more.
     ends.len() == placed.replicas.len() || (known && few_missing)
 }

@@ -59,7 +59,9 @@ pub fn without(metadata: &Metadata, going: &[(i32, &str)]) -> Result<Option<Meta
     let now = gone.as_ref().unwrap_or(metadata);
     let forgotten = now.with_placements(|_, _, placed| {
         let mut next = placed.clone();
-        next.dropped.retain(|spu| !going.iter().any(|(going, _)| going == spu));
+        let stays = |spu: &i32| !going.iter().any(|(going, _)| going == spu);
+        next.dropped.retain(stays);
+        next.unheard.retain(stays);
         (next != *placed).then_some(next)
     });
     Ok(forgotten.or(gone))

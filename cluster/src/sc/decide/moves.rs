@@ -54,6 +54,7 @@ fn finish(metadata: &Metadata, world: &World) -> Option<Metadata> {
             factor: target.len(),
             moving_to: Vec::new(),
             blank: BTreeSet::new(),
+            unheard: BTreeSet::new(),
             dropped: placed.dropped.iter().chain(gone).copied().collect(),
         })
     })

@@ -34,13 +34,19 @@ impl Engine {
             tracing::warn!(spu, n_topics, "taking over partitions that the metadata does not have");
             match self.state.open {
                 true => {
-                    self.commit(decide::fenced(&known, &next, 1)).await.map_err(|error| error.to_string())?
+                    // Others who were away may have heard of further epochs.
+                    let fenced = decide::fenced(&known, &next, UNHEARD_EPOCHS);
+                    self.commit(fenced).await.map_err(|error| error.to_string())?
                 }
                 false => self.state.metadata = Arc::new(next),
             }
         }
         self.name_strangers(spu, &hello.held);
         let holds = hello.held.iter().map(|held| (held.topic_id, held.key.partition)).collect();
+        let heard = decide::heard_at_last(&self.state.metadata, spu, &holds).filter(|_| self.state.open);
+        if let Some(next) = heard {
+            self.commit(next).await.map_err(|error| error.to_string())?;
+        }
         if !self.state.open {
             let before = self.gathered.get(&spu).is_some_and(|(fresh, _)| *fresh);
             self.gathered.insert(spu, (hello.fresh || before, holds));
@@ -65,14 +71,31 @@ impl Engine {
         self.gathered.iter().map(|(spu, gathered)| (*spu, has(gathered))).collect()
     }
 
+    /// Whether so many SPUs have come that nothing acknowledged can be missing.
+    pub(super) fn knows_enough(&self) -> bool {
+        decide::heard_enough(&self.state.metadata, &self.heard(), &self.named())
+    }
+
+    /// The SPUs that the cluster has.
+    pub(super) fn named(&self) -> BTreeSet<i32> {
+        self.state.settings.iter().flat_map(|settings| &settings.spus).map(|spu| spu.id).collect()
+    }
+
+    /// Those of them that have not come since this SC started.
+    pub(super) fn missing(&self) -> BTreeSet<i32> {
+        &self.named() - &self.came
+    }
+
     /// What was gathered becomes what is so.
     pub(super) async fn open_with_what_was_gathered(&mut self) {
         // Whoever has not come may have heard of further epochs.
-        let named = self.state.settings.iter().flat_map(|settings| &settings.spus);
-        let all_came = named.map(|spu| spu.id).all(|spu| self.came.contains(&spu));
+        let all_came = self.missing().is_empty();
         let epochs = if all_came { 1 } else { UNHEARD_EPOCHS };
         let fenced = decide::fenced(&Metadata::default(), &self.state.metadata, epochs);
-        let mut next = if all_came { fenced } else { decide::without_leaders(&fenced, &self.heard()) };
+        let mut next = match all_came {
+            true => fenced,
+            false => decide::without_leaders(&fenced, &self.heard(), &self.named()),
+        };
         let durability =
             self.state.settings.as_ref().map_or(Durability::Disk, |settings| settings.durability);
         let world = self.state.world(&self.live);

@@ -23,10 +23,9 @@ impl Engine {
         self.learn(spu, &hello, settings.durability).await?;
         self.disturbed();
         self.live.online.insert(spu);
-        self.away.remove(&spu);
         self.live.gone.remove(&spu);
         self.live.lost.remove(&spu);
-        match hello.moves {
+        match hello.knows_moves {
             true => self.live.old.remove(&spu),
             false => self.live.old.insert(spu),
         };
@@ -37,7 +36,7 @@ impl Engine {
         self.sessions.insert(spu, hello.session);
         self.state.settings_applied.insert(spu, hello.generation);
         self.came.insert(spu);
-        if !self.state.open && settings.spus.iter().all(|spu| self.came.contains(&spu.id)) {
+        if !self.state.open && self.missing().is_empty() {
             self.open_with_what_was_gathered().await;
         } else if !self.state.open && self.due.give_up_waiting.is_none() {
             self.due.give_up_waiting = Some(Instant::now() + RECOVERY_PATIENCE);
@@ -65,17 +64,15 @@ impl Engine {
     /// What the clock says of them.
     pub(super) fn look_who_is_away(&mut self, now: Instant) {
         if take_due(&mut self.due.late, now) {
-            match self.state.settings.clone() {
-                Some(settings) => {
-                    let late = settings.spus.iter().map(|spu| spu.id).filter(|spu| !self.came.contains(spu));
-                    late.collect::<Vec<_>>().into_iter().for_each(|spu| self.is_away(spu, now));
-                }
+            match self.state.settings.is_some() {
+                true => self.missing().into_iter().for_each(|spu| self.is_away(spu, now)),
                 // Nobody is known yet who could be late.
-                None => self.due.late = Some(now + RECOVERY_PATIENCE),
+                false => self.due.late = Some(now + RECOVERY_PATIENCE),
             }
         }
         if take_due(&mut self.due.lost, now) {
-            let lost = self.away.iter().filter(|(_, since)| now.duration_since(**since) >= self.lost_after);
+            let lost =
+                self.live.gone.iter().filter(|(_, since)| now.duration_since(**since) >= self.lost_after);
             for spu in lost.map(|(spu, _)| *spu) {
                 if self.live.lost.insert(spu) {
                     tracing::warn!(spu, "the SPU is lost: its copies are made again where there is room");
@@ -87,13 +84,12 @@ impl Engine {
     }
 
     fn is_away(&mut self, spu: i32, now: Instant) {
-        self.live.gone.insert(spu);
-        self.away.entry(spu).or_insert(now);
+        self.live.gone.entry(spu).or_insert(now);
         self.expect_losses();
     }
 
     fn expect_losses(&mut self) {
-        let waited_for = self.away.iter().filter(|(spu, _)| !self.live.lost.contains(spu));
+        let waited_for = self.live.gone.iter().filter(|(spu, _)| !self.live.lost.contains(spu));
         self.due.lost = waited_for.filter_map(|(_, since)| since.checked_add(self.lost_after)).min();
     }
 

@@ -1,7 +1,10 @@
+use std::collections::BTreeMap;
+
 use uuid::Uuid;
 
 use super::*;
 use crate::sc::decide::{World, ensure_consumer_offsets};
+use crate::sc::objects::{CustomSpu, Encoded, Objects};
 
 fn metadata() -> Metadata {
     let world = World { spus: vec![(5001, true)], partitions_limit: 10, ..World::default() };
@@ -51,4 +54,27 @@ async fn damage_is_an_error_and_never_other_metadata() {
         std::fs::write(&place, flipped).unwrap();
         assert!(store.metadata().is_err(), "bit flipped in byte {cut}");
     }
+}
+
+#[tokio::test]
+async fn only_metadata_with_stored_objects_is_kept_from_builds_that_know_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path().to_owned()).unwrap();
+    let place = dir.path().join("metadata");
+    let version = || std::fs::read(&place).unwrap()[8..12].to_vec();
+    store.save_metadata(Arc::new(Metadata::default())).await.unwrap();
+    let plain = std::fs::read(&place).unwrap();
+    assert_eq!(&plain[..20], b"FLVDOC\r\n\0\0\0\x01\0\0\0\0\0\0\0\x27");
+    assert_eq!(&plain[24..], br#"{"revision":0,"topics":{},"retired":{}}"#);
+    assert_eq!(store.metadata().unwrap(), Some(Metadata::default()));
+
+    let spu = CustomSpu { id: 6001, spec: Encoded(vec![7].into()) };
+    let custom_spus = Arc::new(BTreeMap::from([("six".to_owned(), Arc::new(spu))]));
+    let objects = Objects { custom_spus, ..Objects::default() };
+    let stored = Metadata { objects, ..Metadata::default() };
+    store.save_metadata(Arc::new(stored.clone())).await.unwrap();
+    assert_eq!(version(), [0, 0, 0, 2]);
+    assert_eq!(store.metadata().unwrap(), Some(stored));
+    store.save_metadata(Arc::new(Metadata::default())).await.unwrap();
+    assert_eq!(std::fs::read(&place).unwrap(), plain);
 }

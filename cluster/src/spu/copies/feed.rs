@@ -123,7 +123,8 @@ impl Feed {
         let (head, payload) = match fed {
             Ok((hw, payload)) => {
                 let log_start = self.lead.log.offsets().log_start;
-                (Fed::Batches { hw, log_start }, payload)
+                let epoch_start = Some(self.lead.epoch_start());
+                (Fed::Batches { hw, log_start, epoch_start }, payload)
             }
             Err(last) => {
                 self.ended = true;
@@ -146,7 +147,10 @@ impl Feed {
                 if mark == self.told_hw {
                     changed(&mut hw).await;
                 }
-                sleep(MARK_PAUSE).await;
+                // The first tells where the epoch begins, and nothing is acknowledged before.
+                if self.told_hw >= 0 {
+                    sleep(MARK_PAUSE).await;
+                }
             };
             tokio::select! {
                 () = changed(&mut leo) => {}

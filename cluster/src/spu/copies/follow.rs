@@ -6,18 +6,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use cluster_settings::Durability;
 use cluster_storage::batch::{self, Limits};
 use cluster_storage::{AppendError, Partition, Ticket, TruncateError};
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
+use futures_util::stream::{FuturesUnordered, unfold};
+use futures_util::{Stream, StreamExt};
+use tokio::sync::watch;
 use tokio::time::sleep;
-use tokio_stream::wrappers::WatchStream;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::answer::cut_to;
 use crate::link::{Assignment, PartitionKey};
 use crate::peer::{Ack, Ask, Fed, Follow, Parcel, ParcelError, PeerError, Placed, encode};
-use crate::spu::{Replica, Spu};
+use crate::spu::whole::CopyId;
+use crate::spu::{Replica, Spu, changed};
 
 /// First and longest pause before asking again.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
@@ -60,6 +63,8 @@ struct Followed {
     assignment: Assignment,
     log: Partition,
     task: AbortOnDropHandle<()>,
+    /// Nothing is acknowledged any more from the moment in which it is dropped.
+    _ends: DropGuard,
 }
 
 impl Followed {
@@ -80,11 +85,16 @@ impl Follows {
             let assignment = &replica.assignment;
             let same = known.remove(&assignment.key).filter(|followed| followed.is_of(assignment, log));
             let followed = same.unwrap_or_else(|| {
-                let (assignment, log) = (assignment.clone(), log.clone());
-                let follower = Follower { spu: Arc::clone(spu), own, assignment, log };
-                let (assignment, log) = (follower.assignment.clone(), follower.log.clone());
+                let (over, spu) = (CancellationToken::new(), Arc::clone(spu));
+                let follower = Follower {
+                    spu,
+                    own,
+                    assignment: assignment.clone(),
+                    log: log.clone(),
+                    over: over.clone(),
+                };
                 let task = AbortOnDropHandle::new(tokio::spawn(follower.keep_up()));
-                Followed { assignment, log, task }
+                Followed { assignment: assignment.clone(), log: log.clone(), task, _ends: over.drop_guard() }
             });
             next.insert(assignment.key.clone(), followed);
         }
@@ -97,6 +107,7 @@ struct Follower {
     own: i32,
     assignment: Assignment,
     log: Partition,
+    over: CancellationToken,
 }
 
 impl Follower {
@@ -136,7 +147,8 @@ impl Follower {
     }
 
     async fn once(&self) -> Result<std::convert::Infallible, Ended> {
-        let position = self.log.offsets().leo;
+        // Behind whatever still waits to be written, of a leader before or of this SPU's own lead.
+        let position = self.log.truncate(i64::MAX).await?;
         let follow = Follow {
             spu: self.own,
             placed: Placed { key: self.assignment.key.clone(), topic_id: self.assignment.topic_id },
@@ -144,8 +156,17 @@ impl Follower {
             position,
             last_epoch: self.log.epoch_before(position),
         };
-        let acks = WatchStream::new(self.log.watch_durable())
-            .filter_map(|durable| std::future::ready(encode(&Ack { durable }, 0).ok()));
+        let (begins, epoch_start) = watch::channel(None);
+        let acks = Acks {
+            spu: Arc::clone(&self.spu),
+            whole: ((self.assignment.topic_id, self.assignment.key.partition), self.assignment.epoch),
+            epoch_start,
+            durable: self.log.watch_durable(),
+            over: self.over.clone(),
+            said: false,
+            kept: self.spu.durability() == Durability::Memory,
+        };
+        let acks = acks.stream().filter_map(|durable| std::future::ready(encode(&Ack { durable }, 0).ok()));
         let (leader, ask) = (self.assignment.leader, Ask::Follow(follow));
         let mut fed = self.spu.peers.ask(leader, &ask, Bytes::new(), acks).await?;
         let mut tickets: FuturesUnordered<Ticket> = FuturesUnordered::new();
@@ -153,6 +174,9 @@ impl Follower {
             tokio::select! {
                 parcel = fed.next::<Fed>() => {
                     let parcel = parcel?.ok_or(ParcelError::Cut)?;
+                    if let Fed::Batches { epoch_start, .. } = parcel.head {
+                        begins.send_if_modified(|known| known.replace(epoch_start).is_none());
+                    }
                     if let Some(ticket) = self.take(parcel).await? {
                         tickets.push(ticket);
                     }
@@ -166,7 +190,7 @@ impl Follower {
 
     async fn take(&self, parcel: Parcel<Fed>) -> Result<Option<Ticket>, Ended> {
         match parcel.head {
-            Fed::Batches { hw, log_start } => {
+            Fed::Batches { hw, log_start, .. } => {
                 let ticket = match parcel.payload.is_empty() {
                     true => None,
                     false => Some(self.log.enqueue_copy(batch::split(&parcel.payload, LIMITS)?).await?),
@@ -185,5 +209,51 @@ impl Follower {
             Fed::TooOld { log_start } => Err(Ended::TooOld(log_start)),
             Fed::NotLeader => Err(Ended::NotLeader),
         }
+    }
+}
+
+/// How far a copy is durable, as its leader hears it: nothing before it is known where the leader's epoch begins, and
+/// nothing beyond that before it is kept that the copy is whole.
+struct Acks {
+    spu: Arc<Spu>,
+    whole: (CopyId, u32),
+    /// `None` until the leader's first parcel; then what it said, if it did.
+    epoch_start: watch::Receiver<Option<Option<i64>>>,
+    durable: watch::Receiver<i64>,
+    over: CancellationToken,
+    said: bool,
+    /// What is in memory only may be gone after a restart, so that it is not kept either.
+    kept: bool,
+}
+
+impl Acks {
+    fn stream(self) -> impl Stream<Item = i64> + Send {
+        unfold(self, async |mut acks| {
+            let durable = acks.next().await?;
+            Some((durable, acks))
+        })
+    }
+
+    async fn next(&mut self) -> Option<i64> {
+        let epoch_start = (*self.epoch_start.wait_for(Option::is_some).await.ok()?).flatten();
+        if self.said {
+            changed(&mut self.durable).await;
+        }
+        let durable = *self.durable.borrow_and_update();
+        // What is written from now on may be of this SPU's own lead, and is not what the leader meant.
+        if self.over.is_cancelled() {
+            return None;
+        }
+        while !self.kept && epoch_start.is_some_and(|start| durable >= start) {
+            match self.spu.wholes.are([self.whole]).await {
+                Ok(()) => self.kept = true,
+                Err(error) => {
+                    tracing::error!(%error, "a copy cannot keep that it is whole, and acknowledges nothing");
+                    sleep(PAUSES.1).await;
+                }
+            }
+        }
+        self.said = true;
+        Some(durable)
     }
 }

@@ -42,10 +42,15 @@ impl Lead {
         self.over.clone()
     }
 
+    /// Where this epoch's records begin.
+    pub(super) fn epoch_start(&self) -> i64 {
+        self.leading.lock().unwrap_or_else(PoisonError::into_inner).epoch_start()
+    }
+
     /// Waits, for a bounded time, until it is known how far the leader before had committed (what was there when this
     /// one began is), and says whether it is.
     pub(in crate::spu) async fn mark_is_known(&self) -> bool {
-        let begin = self.leading.lock().unwrap_or_else(PoisonError::into_inner).epoch_start();
+        let begin = self.epoch_start();
         let mut hw = self.log.watch_hw();
         let known = async {
             while *hw.borrow_and_update() < begin {

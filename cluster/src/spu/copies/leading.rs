@@ -157,7 +157,11 @@ impl Leading {
             let asked = self.asked.iter().flat_map(|(asked, _)| asked);
             let counted = self.in_sync.spus.iter().chain(asked);
             let least = counted.map(|spu| self.durable_of(*spu)).min().unwrap_or(self.hw);
-            self.hw = self.hw.max(least);
+            // Records of leaders before are committed only with all that this one began with (the Raft paper's section
+            // 5.4.2): else a copy that ends in an epoch between theirs and this one could be taken for one with more.
+            if least >= self.epoch_start {
+                self.hw = self.hw.max(least);
+            }
         }
         self.hw
     }

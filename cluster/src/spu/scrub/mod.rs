@@ -153,7 +153,7 @@ impl Spu {
     /// Tells the SC how a copy stands.
     pub(super) fn report(&self, replica: &Replica) {
         let damaged = self.scrub.known().n_places_of(&segment_of(replica, 0));
-        self.link.report(replica.report(damaged as u64));
+        self.link.report(replica.report(damaged as u64, self.wholes.of(replica.id())));
     }
 
     fn count_damage(&self, known: &Known) {

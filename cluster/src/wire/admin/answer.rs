@@ -1,6 +1,7 @@
 //! The SC's answers.
 
 use super::Kind;
+use super::objects::decoded;
 use super::spec;
 use crate::link::PartitionKey;
 use crate::sc::Refusal;
@@ -32,7 +33,7 @@ const KNOWS_OUT_OF_STORAGE: i16 = 19;
 
 /// A name that no object has, for the deletion that fills an otherwise empty update. It is also a valid
 /// partition key.
-const NOBODY: &str = "none-0";
+pub(super) const NOBODY: &str = "none-0";
 
 /// News for a watch stream: everything, or what changed since the last news.
 #[derive(Debug)]
@@ -77,6 +78,15 @@ fn code(refusal: &Refusal) -> ErrorCode {
         Refusal::NotFound(_) => ErrorCode::TopicNotFound,
         Refusal::InvalidConfiguration(_) => ErrorCode::TopicInvalidConfiguration,
         Refusal::Topic(_) => ErrorCode::TopicError,
+        Refusal::TableFormatExists(_) => ErrorCode::TableFormatAlreadyExists,
+        Refusal::TableFormatNotFound(_) => ErrorCode::TableFormatNotFound,
+        Refusal::SmartModuleNotFound(name) => ErrorCode::SmartModuleNotFound { name: name.clone() },
+        Refusal::SmartModuleInvalid { name, error } => {
+            ErrorCode::SmartModuleInvalid { error: error.clone(), name: Some(name.clone()) }
+        }
+        Refusal::SpuExists(_) => ErrorCode::SpuAlreadyExists,
+        Refusal::SpuNotFound(_) => ErrorCode::SpuNotFound,
+        Refusal::OwnSpu(_) => ErrorCode::SpuError,
         Refusal::DeduplicationModule => ErrorCode::DeduplicationSmartModuleNotLoaded,
         Refusal::NotProvisioned(_) => ErrorCode::TopicNotProvisioned,
         Refusal::SystemDeletion(name) => {
@@ -86,7 +96,9 @@ fn code(refusal: &Refusal) -> ErrorCode {
             ErrorCode::SystemSpecUpdatingAttempt { kind: topic(), name: name.clone() }
         }
         Refusal::ReplicaType(_) => ErrorCode::TopicInvalidReplicaType,
-        Refusal::Unsupported(message) | Refusal::Later(message) => ErrorCode::Other(message.clone()),
+        Refusal::Unsupported(message) | Refusal::Later(message) | Refusal::Object(message) => {
+            ErrorCode::Other(message.clone())
+        }
     }
 }
 
@@ -154,7 +166,7 @@ pub fn empty_update(header: &Header, kind: Kind) -> Result<Frame, EncodeError> {
     }
 }
 
-fn list<S>(header: &Header, objects: Vec<Metadata<S>>) -> Result<Frame, EncodeError>
+pub(super) fn list<S>(header: &Header, objects: Vec<Metadata<S>>) -> Result<Frame, EncodeError>
 where
     S: AdminSpec + Default,
     S::Status: Encoder + Decoder + std::fmt::Debug + Default,
@@ -164,7 +176,7 @@ where
     response(header, &body)
 }
 
-fn update<K, V, S>(
+pub(super) fn update<K, V, S>(
     header: &Header,
     change: &Change<'_, K, V>,
     object: impl Fn(&K, &V) -> Metadata<S>,
@@ -245,6 +257,12 @@ fn partition(key: &PartitionKey, view: &PartitionView, version: i16) -> Metadata
 }
 
 fn spu(name: &str, view: &SpuView) -> Metadata<SpuSpec> {
+    let resolution = if view.online { SpuStatusResolution::Online } else { SpuStatusResolution::Offline };
+    let status = SpuStatus { resolution };
+    if let Some(custom) = &view.custom {
+        let spec: CustomSpuSpec = decoded(&custom.spec);
+        return Metadata { name: name.into(), spec: spec.into(), status };
+    }
     let endpoint = &view.endpoint;
     let encryption = if view.tls { EncryptionEnum::SSL } else { EncryptionEnum::PLAINTEXT };
     let spec = SpuSpec {
@@ -260,6 +278,5 @@ fn spu(name: &str, view: &SpuView) -> Metadata<SpuSpec> {
         rack: view.rack.clone(),
         public_endpoint_local: None,
     };
-    let resolution = if view.online { SpuStatusResolution::Online } else { SpuStatusResolution::Offline };
-    Metadata { name: name.into(), spec, status: SpuStatus { resolution } }
+    Metadata { name: name.into(), spec, status }
 }

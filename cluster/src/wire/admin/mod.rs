@@ -4,8 +4,11 @@
 //! read by our own reader, and only the bytes of a type that the request can have go to the schema crates.
 
 mod answer;
+mod modules;
 mod names;
+mod objects;
 mod spec;
+mod stored;
 
 use bytes::Bytes;
 
@@ -15,6 +18,7 @@ use super::schema::sc::objects::{
 };
 use super::{Fields, Header, Malformed, decode};
 use crate::sc::Refusal;
+use crate::sc::objects::Key;
 use crate::sc::topic::TopicSpec;
 use crate::usage::Usage;
 
@@ -22,7 +26,15 @@ pub use answer::{
     Change, empty_list, empty_update, list_partitions, list_spus, list_topics, mirroring_refused, status_ok,
     status_refused, update_partitions, update_spus, update_topics,
 };
+pub use modules::{
+    ShownCode, ShownModule, asked_for, is_called, list_modules, qualified_name, update_modules,
+};
 pub use names::checked_topic_name;
+pub use objects::{CreateObject, NewObject};
+pub use stored::{
+    list_custom_spus, list_spu_groups, list_table_formats, update_custom_spus, update_spu_groups,
+    update_table_formats,
+};
 
 /// Api keys of the SC.
 pub mod key {
@@ -42,6 +54,13 @@ pub mod key {
 
 /// Before this version objects had no length before them; no client in use speaks it.
 const FIRST_WITH_LENGTH: i16 = 11;
+
+/// Bytes of a request that brings no code of a SmartModule. Far more than any client sends, and so few that what a schema
+/// crate makes of them is bounded as well.
+const PLAIN_BYTES_MAX: usize = 1 << 20;
+
+/// Names that one request to list may give: each is compared with each object.
+const NAMES_MAX: usize = 1000;
 
 /// The types of objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,6 +119,8 @@ pub enum Create {
         /// How long the client waits for the answer.
         timeout_ms: Option<u32>,
     },
+    /// An object that is stored as it is given.
+    Object(CreateObject),
     /// Something else.
     Other {
         /// As given.
@@ -119,6 +140,8 @@ pub enum Delete {
         /// Even if it is a system topic.
         force: bool,
     },
+    /// An object that was stored.
+    Object(Key),
     /// Something else; `None` is of an unknown type.
     Other(Option<Kind>),
 }
@@ -151,6 +174,17 @@ pub struct List {
     pub names: Vec<String>,
     /// System objects instead of the users'.
     pub system: bool,
+    /// SmartModules without their code.
+    pub summary: bool,
+}
+
+/// A request to watch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Watch {
+    /// `None`: of an unknown type.
+    pub kind: Option<Kind>,
+    /// SmartModules without their code.
+    pub summary: bool,
 }
 
 impl Create {
@@ -177,9 +211,17 @@ impl Update {
     }
 }
 
-/// Reads a request to create.
-pub fn create(usage: &Usage, header: &Header, body: Bytes) -> Result<Create, Malformed> {
+/// Reads a request to create. Of what is no topic only the name is read unless the client may store it (`may_store`).
+pub fn create(usage: &Usage, header: &Header, body: Bytes, may_store: bool) -> Result<Create, Malformed> {
     let (kind, content) = labelled(header, body)?;
+    if !may_store && kind != Some(Kind::Topic) {
+        return Ok(Create::Other { name: Fields::new(content).string()?, kind });
+    }
+    if let Some(kind) = kind
+        && let Some(object) = objects::create(usage, header, kind, &content)?
+    {
+        return Ok(Create::Object(object));
+    }
     if kind != Some(Kind::Topic) {
         let common: CommonCreateRequest = decode(usage, content, header.version)?;
         return Ok(Create::Other { name: common.name, kind });
@@ -193,6 +235,11 @@ pub fn create(usage: &Usage, header: &Header, body: Bytes) -> Result<Create, Mal
 /// Reads a request to delete.
 pub fn delete(usage: &Usage, header: &Header, body: Bytes) -> Result<Delete, Malformed> {
     let (kind, content) = labelled(header, body)?;
+    if let Some(kind) = kind
+        && let Some(key) = objects::delete(usage, header, kind, &content)?
+    {
+        return Ok(Delete::Object(key));
+    }
     if kind != Some(Kind::Topic) {
         return Ok(Delete::Other(kind));
     }
@@ -218,16 +265,32 @@ pub fn update(usage: &Usage, header: &Header, body: Bytes) -> Result<Update, Mal
 /// Reads a request to list.
 pub fn list(usage: &Usage, header: &Header, body: Bytes) -> Result<List, Malformed> {
     let (kind, content) = labelled(header, body)?;
+    // They come first, and each takes at least its length.
+    if Fields::new(content.clone()).count(2)? > NAMES_MAX {
+        return Err(Malformed::Value("list request: it asks for more than 1,000 names"));
+    }
     // The bytes are the same for every type of object.
     let request: ListRequest<WireTopicSpec> = decode(usage, content, header.version)?;
     let names: Vec<super::schema::sc::objects::ListFilter> = request.name_filters.into();
-    Ok(List { kind, names: names.into_iter().map(|filter| filter.name).collect(), system: request.system })
+    let names = names.into_iter().map(|filter| filter.name).collect();
+    Ok(List { kind, names, system: request.system, summary: request.summary })
 }
 
-/// Reads a request to watch: the type of object, `None` if it is unknown. The rest of it says nothing that the
-/// SC would act on.
-pub fn watch(header: &Header, body: Bytes) -> Result<Option<Kind>, Malformed> {
-    labelled(header, body).map(|(kind, _)| kind)
+/// Reads a request to watch. Of its epoch upstream makes nothing, nor does the SC.
+pub fn watch(header: &Header, body: Bytes) -> Result<Watch, Malformed> {
+    let (kind, content) = labelled(header, body)?;
+    let mut fields = Fields::new(content);
+    fields.i64()?;
+    Ok(Watch { kind, summary: fields.bool()? })
+}
+
+/// Whether so many bytes are more than this request may have, which is looked at before they are decoded.
+pub fn is_too_large(header: &Header, body: &Bytes) -> bool {
+    let is_upload = || {
+        let label = Fields::new(body.clone()).string();
+        header.key == key::CREATE && label.is_ok_and(|label| label == Kind::SmartModule.label())
+    };
+    body.len() > PLAIN_BYTES_MAX && !is_upload()
 }
 
 /// The type of the request's object, and its bytes.

@@ -22,7 +22,7 @@ fn body(name: &str, spec: WireTopicSpec) -> Bytes {
 }
 
 fn read(spec: WireTopicSpec) -> Result<TopicSpec, Refusal> {
-    match create(&Usage::default(), &header(VERSION), body("t", spec)).unwrap() {
+    match create(&Usage::default(), &header(VERSION), body("t", spec), true).unwrap() {
         Create::Topic { name, spec, dry_run: false, timeout_ms: Some(500) } if name == "t" => spec,
         other => panic!("{other:?}"),
     }
@@ -107,11 +107,11 @@ fn bytes_that_are_no_request_are_errors() {
     let usage = Usage::default();
     let whole = body("t", WireTopicSpec::new_computed(1, 1, None));
     for cut in 0..whole.len() {
-        assert!(create(&usage, &header(VERSION), whole.slice(..cut)).is_err(), "{cut} bytes");
+        assert!(create(&usage, &header(VERSION), whole.slice(..cut), true).is_err(), "{cut} bytes");
     }
-    assert!(create(&usage, &header(9), whole).is_err(), "the old form of objects");
+    assert!(create(&usage, &header(9), whole, true).is_err(), "the old form of objects");
     let huge = Bytes::from_static(b"\x00\x05Topic\xff\xff\xff\xff");
-    assert!(create(&usage, &header(VERSION), huge.clone()).is_err());
+    assert!(create(&usage, &header(VERSION), huge.clone(), true).is_err());
     assert!(list(&usage, &header(VERSION), huge.clone()).is_err());
     assert!(watch(&header(VERSION), huge).is_err());
     assert_eq!(usage.decode_panics.get(), 0);
@@ -122,7 +122,10 @@ fn types_are_known_by_their_labels() {
     for (label, expected) in [("SPU", Some(Kind::Spu)), ("Spu", None), ("", None), ("Topics", None)] {
         let mut bytes = u16::try_from(label.len()).unwrap().to_be_bytes().to_vec();
         bytes.extend(label.as_bytes());
-        bytes.extend(0u32.to_be_bytes());
+        let content = [&0i64.to_be_bytes()[..], &[1]].concat();
+        bytes.extend(u32::try_from(content.len()).unwrap().to_be_bytes());
+        bytes.extend(content);
+        let expected = Watch { kind: expected, summary: true };
         assert_eq!(watch(&header(VERSION), bytes.into()).unwrap(), expected, "{label:?}");
     }
 }
@@ -165,4 +168,57 @@ fn a_full_partition_is_shown_to_older_clients_as_one_that_can_be_read() {
         // This field came with version 16.
         assert_eq!(partition.status.base_offset, if version < 16 { 0 } else { 3 });
     }
+}
+
+#[test]
+fn a_smart_module_is_called_by_its_name_and_as_much_of_the_rest_as_one_likes() {
+    for (kept, asked, expected) in [
+        ("upper", "upper", true),
+        ("upper", "upp", false),
+        ("upper", "acme/upper", false),
+        ("acme/map@0.1.0", "map", true),
+        ("acme/map@0.1.0", "acme/map", true),
+        ("acme/map@0.1.0", "acme/map@0.1.0", true),
+        ("acme/map@0.1.0", "acme/map@0.2.0", false),
+        ("acme/map@0.1.0", "other/map", false),
+        ("acme/map@0.1.0", "acme/map@x", false),
+    ] {
+        assert_eq!(is_called(kept, asked), expected, "{kept} as {asked}");
+    }
+}
+
+#[test]
+fn every_truncation_of_a_smart_module_is_refused_without_a_panic() {
+    use crate::wire::schema::metadata::smartmodule::{SmartModuleMetadata, SmartModuleSpec, SmartModuleWasm};
+
+    let mut meta = SmartModuleMetadata::default();
+    meta.params.insert_param("factor".into(), Default::default());
+    let wasm = SmartModuleWasm::from_compressed_gzip(vec![0x1f, 0x8b, 0, 0]);
+    let spec = SmartModuleSpec { meta: Some(meta), summary: None, wasm };
+    let common = CommonCreateRequest { name: "m".into(), dry_run: true, timeout: Some(500) };
+    let usage = Usage::default();
+    for version in [15, 18, VERSION] {
+        let request = CreateRequest::new(common.clone(), spec.clone());
+        let mut content = Vec::new();
+        request.encode(&mut content, version).unwrap();
+        let labelled = |content: &[u8]| {
+            let length = u32::try_from(content.len()).unwrap().to_be_bytes();
+            Bytes::from([&b"\x00\x0bSmartModule"[..], &length, content].concat())
+        };
+        for cut in 0..content.len() {
+            assert!(
+                create(&usage, &header(version), labelled(&content[..cut]), true).is_err(),
+                "{cut} bytes"
+            );
+        }
+        let Create::Object(whole) = create(&usage, &header(version), labelled(&content), true).unwrap()
+        else {
+            panic!("no object")
+        };
+        assert_eq!((whole.name.as_str(), whole.dry_run), ("--0.1.0", true));
+        assert!(
+            matches!(whole.object, Ok(NewObject::SmartModule { meta: Some(_), wasm }) if wasm.len() == 4)
+        );
+    }
+    assert_eq!(usage.decode_panics.get(), 0);
 }

@@ -140,34 +140,41 @@ async fn embedded(options: &Options, report: &mut Report) -> anyhow::Result<()> 
     }
     let cloud = Cloud::start("bench", &[])?;
     if options.wants(Part::Idle) {
-        let tenant = Tenant::new(&cloud).await?;
+        let tenant = unlimited(&cloud).await?;
         idle::measure(&cloud, &tenant, report).await?;
     }
     if options.wants(Part::Click) {
         click::measure(&cloud, report).await?;
     }
     if options.wants(Part::Latency) {
-        let tenant = Tenant::new(&cloud).await?;
+        let tenant = unlimited(&cloud).await?;
         one_at_a_time::measure(&cloud, &tenant, options.runs, report).await?;
     }
     if options.wants(Part::Throughput) {
-        let tenant = Tenant::new(&cloud).await?;
+        let tenant = unlimited(&cloud).await?;
         throughput::measure(&cloud, &tenant, options.runs, report).await?;
     }
     if options.wants(Part::Engine) {
-        let tenant = Tenant::new(&cloud).await?;
+        let tenant = unlimited(&cloud).await?;
         engine::bulk::measure(&cloud, &tenant, options.runs, report).await?;
     }
     if options.wants(Part::Acknowledged) {
-        let tenant = Tenant::new(&cloud).await?;
+        let tenant = unlimited(&cloud).await?;
         engine::acknowledged::measure(&cloud, &tenant, options.runs, report).await?;
     }
     if options.wants(Part::Copies) {
         copies::measure(&cloud, options.runs, report).await?;
     }
     if options.wants(Part::Claim) {
-        let tenant = Tenant::new(&cloud).await?;
+        let tenant = unlimited(&cloud).await?;
         claim::measure(&cloud, &tenant, options.runs.min(3), report).await?;
     }
     Ok(())
+}
+
+/// A tenant whose plan says nothing of rates: what is measured is the engine.
+async fn unlimited(cloud: &Cloud) -> anyhow::Result<Tenant> {
+    let tenant = Tenant::new(cloud).await?;
+    cloud.db_lift_rates(&tenant.cluster.id).await?;
+    Ok(tenant)
 }

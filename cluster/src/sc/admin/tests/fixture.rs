@@ -26,7 +26,7 @@ use crate::wire::schema::sc::objects::{
     ObjectApiUpdateRequest, ObjectApiWatchRequest, ObjectApiWatchResponse, UpdateRequest, WatchRequest,
     WatchResponse,
 };
-use crate::wire::schema::sc::{AdminSpec, Status, TryEncodableFrom};
+use crate::wire::schema::sc::{AdminSpec, CreatableAdminSpec, DeletableAdminSpec, Status, TryEncodableFrom};
 use crate::wire::schema::{Decoder, Encoder};
 
 pub const VERSION: i16 = 19;
@@ -88,11 +88,17 @@ impl World {
         let links = Listener::unix(&self.link_socket()).unwrap();
         tokio::spawn(link::listen::serve(links, sc.clone(), Arc::new(Relay::default()), stop.clone()));
         sc.put_settings(self.settings.clone()).await.unwrap();
-        let usage = Arc::new(Usage::default());
-        let service = Arc::new(AdminService::new(sc.clone(), usage.clone()));
-        let policy = watch::Sender::new(sc.policy().borrow().clone());
-        let running = Running::with_policy(ServerName::Sc, policy, service, usage).await;
+        let running = self.serve(&sc, |_| ()).await;
         Process { sc, running, stop }
+    }
+
+    /// Takes clients of this SC, in a service that is changed like this.
+    pub async fn serve(&self, sc: &Sc, change: impl FnOnce(&mut AdminService)) -> Running {
+        let usage = Arc::new(Usage::default());
+        let mut service = AdminService::new(sc.clone(), usage.clone());
+        change(&mut service);
+        let policy = watch::Sender::new(sc.policy().borrow().clone());
+        Running::with_policy(ServerName::Sc, policy, Arc::new(service), usage).await
     }
 
     /// An SPU that opens whatever it is given.
@@ -178,7 +184,11 @@ async fn status(client: &mut Client, key: u16, body: &[u8]) -> (ErrorCode, Strin
     (status.error_code, status.error_message.unwrap_or_default())
 }
 
-pub async fn create(client: &mut Client, name: &str, spec: TopicSpec) -> (ErrorCode, String) {
+pub async fn create<S>(client: &mut Client, name: &str, spec: S) -> (ErrorCode, String)
+where
+    S: CreatableAdminSpec,
+    CreateRequest<S>: Encoder + Decoder + std::fmt::Debug,
+{
     let common = CommonCreateRequest { name: name.into(), ..Default::default() };
     let request = ObjectApiCreateRequest::try_encode_from(CreateRequest::new(common, spec), VERSION).unwrap();
     status(client, key::CREATE, &bytes(&request, VERSION)).await
@@ -199,6 +209,14 @@ pub async fn delete(client: &mut Client, name: &str, force: bool) -> (ErrorCode,
     status(client, key::DELETE, &bytes(&request, VERSION)).await
 }
 
+pub async fn delete_object<S: DeletableAdminSpec>(client: &mut Client, key: S::DeleteKey) -> ErrorCode
+where
+    DeleteRequest<S>: Encoder + Decoder + std::fmt::Debug,
+{
+    let request = ObjectApiDeleteRequest::try_encode_from(DeleteRequest::<S>::new(key), VERSION).unwrap();
+    status(client, key::DELETE, &bytes(&request, VERSION)).await.0
+}
+
 pub async fn update(client: &mut Client, name: &str, action: UpdateTopicAction) -> (ErrorCode, String) {
     let request: UpdateRequest<TopicSpec> = UpdateRequest::new(name.to_owned(), action);
     let request = ObjectApiUpdateRequest::try_encode_from(request, VERSION).unwrap();
@@ -212,7 +230,17 @@ where
     ListRequest<S>: Encoder + Decoder + std::fmt::Debug,
     ListResponse<S>: Decoder + std::fmt::Debug,
 {
-    let request = ListRequest::<S>::new(filter, false).system(system);
+    listed(client, ListRequest::<S>::new(filter, false).system(system), version).await
+}
+
+/// Lists as this request asks for.
+pub async fn listed<S>(client: &mut Client, request: ListRequest<S>, version: i16) -> Vec<Metadata<S>>
+where
+    S: AdminSpec,
+    S::Status: Encoder + Decoder + std::fmt::Debug,
+    ListRequest<S>: Encoder + Decoder + std::fmt::Debug,
+    ListResponse<S>: Decoder + std::fmt::Debug,
+{
     let request = ObjectApiListRequest::try_encode_from(request, version).unwrap();
     let response = client.call(key::LIST, version, &bytes(&request, version)).await.expect("an answer");
     let response = ObjectApiListResponse::decode_from(&mut response.as_slice(), version).unwrap();
@@ -225,7 +253,26 @@ where
     S: AdminSpec + Default,
     WatchRequest<S>: Encoder + Decoder + std::fmt::Debug,
 {
-    let request = ObjectApiWatchRequest::try_encode_from(WatchRequest::<S>::default(), VERSION).unwrap();
+    watch(client, WatchRequest::<S>::default()).await;
+}
+
+/// The answer as it comes to this request to list; `None` if the connection is closed instead.
+pub async fn ask_list<S>(client: &mut Client, request: ListRequest<S>) -> Option<Vec<u8>>
+where
+    S: AdminSpec,
+    ListRequest<S>: Encoder + Decoder + std::fmt::Debug,
+{
+    let request = ObjectApiListRequest::try_encode_from(request, VERSION).unwrap();
+    client.call(key::LIST, VERSION, &bytes(&request, VERSION)).await
+}
+
+/// Watches as this request asks for.
+pub async fn watch<S>(client: &mut Client, request: WatchRequest<S>)
+where
+    S: AdminSpec + Default,
+    WatchRequest<S>: Encoder + Decoder + std::fmt::Debug,
+{
+    let request = ObjectApiWatchRequest::try_encode_from(request, VERSION).unwrap();
     let frame = crate::connection::tests::fixture::request(key::WATCH, VERSION, &bytes(&request, VERSION));
     client.send(&frame).await;
 }

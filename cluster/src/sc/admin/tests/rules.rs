@@ -76,7 +76,7 @@ async fn a_topic_is_created_changed_and_deleted_only_by_a_rule_that_says_admin()
         assert_eq!(update(&mut user, name, more()).await.0, ErrorCode::PermissionDenied, "{name}");
         assert_eq!(delete(&mut user, name, true).await.0, ErrorCode::PermissionDenied, "{name}");
     }
-    assert_eq!(create_labelled(&mut user, "SmartModule").await.0, ErrorCode::PermissionDenied);
+    assert_eq!(create_labelled(&mut user, "Mirror").await.0, ErrorCode::PermissionDenied);
     assert_eq!(create(&mut user, "orders-new", one()).await.0, ErrorCode::None);
     assert_eq!(update(&mut user, "orders-old", more()).await.0, ErrorCode::None);
     assert_eq!(delete(&mut user, "orders-old", false).await.0, ErrorCode::None);

@@ -155,7 +155,7 @@ async fn a_connection_that_is_heard_late_does_not_take_the_place_of_a_newer_one(
         session,
         peer: None,
         fresh: false,
-        moves: true,
+        knows_moves: true,
     };
     assert!(process.sc.spu_came(hello(1_000_001)).await.is_ok());
     assert!(process.sc.spu_came(hello(1_000_000)).await.is_err());

@@ -2,7 +2,7 @@ use cluster_settings::Durability;
 
 use super::*;
 use crate::link::{DurableEnd, ReplicaState};
-use crate::sc::decide::{Came, came_back, elect, move_copies};
+use crate::sc::decide::{Came, came_back, elect, move_copies, without};
 use crate::sc::metadata::{Standing, Topic};
 use crate::sc::topic::{Replicas, TopicOptions, TopicSpec};
 
@@ -30,11 +30,16 @@ fn heard(came: &[i32], blank: &[i32]) -> Heard {
     came.iter().map(|spu| (*spu, holds(spu))).collect()
 }
 
+/// The cluster's SPUs.
+fn spus(n_spus: i32) -> BTreeSet<i32> {
+    (1..=n_spus).collect()
+}
+
 fn world(online: &[i32]) -> World {
     World { spus: online.iter().map(|spu| (*spu, true)).collect(), calm: true, ..World::default() }
 }
 
-/// What SPUs said in this epoch: each its last record's epoch and the offset behind it.
+/// What SPUs said in this epoch: each the last epoch that it is whole of and the offset where it ends.
 fn said(epoch: u32, ends: &[(i32, i32, i64)]) -> BTreeMap<(PartitionKey, i32), ReplicaReport> {
     let key = PartitionKey { topic: "orders".into(), partition: 0 };
     let report = |durable: DurableEnd| ReplicaReport {
@@ -66,26 +71,59 @@ fn as_many_copies_must_be_heard_as_an_acknowledgement_takes() {
         (&[1, 2], &[2], false),
         (&[1, 2, 3], &[2], true),
     ] {
-        assert_eq!(heard_enough(&metadata, &heard(came, blank)), enough, "{came:?} {blank:?}");
+        assert_eq!(heard_enough(&metadata, &heard(came, blank), &spus(3)), enough, "{came:?} {blank:?}");
     }
-    assert!(heard_enough(&orders(on(&[1])), &heard(&[1], &[])));
+    assert!(heard_enough(&orders(on(&[1])), &heard(&[1], &[]), &spus(3)));
+}
+
+#[test]
+fn of_a_cluster_of_which_those_who_came_know_nothing_one_may_be_missing() {
+    for (came, n_spus, enough) in
+        [(&[1, 2, 3][..], 3, true), (&[1, 3], 3, true), (&[1], 3, false), (&[1], 2, true), (&[], 1, true)]
+    {
+        assert_eq!(heard_enough(&Metadata::default(), &heard(came, &[]), &spus(n_spus)), enough, "{came:?}");
+    }
 }
 
 #[test]
 fn while_copies_move_so_many_must_be_heard_that_one_has_what_was_acknowledged() {
     let moving = orders(Placement { replicas: vec![1, 2, 3, 4], ..on(&[1, 2, 3]) });
-    assert!(!heard_enough(&moving, &heard(&[3, 4], &[])));
-    assert!(heard_enough(&moving, &heard(&[2, 3, 4], &[])));
+    assert!(!heard_enough(&moving, &heard(&[3, 4], &[]), &spus(4)));
+    assert!(heard_enough(&moving, &heard(&[2, 3, 4], &[]), &spus(4)));
     let alone = orders(Placement { replicas: vec![1, 2], ..on(&[1]) });
-    assert!(!heard_enough(&alone, &heard(&[1], &[])), "2 may lead by now, for all that 1 knows");
-    assert!(heard_enough(&alone, &heard(&[1, 2], &[])));
+    assert!(!heard_enough(&alone, &heard(&[1], &[]), &spus(2)), "2 may lead by now, for all that 1 knows");
+    assert!(heard_enough(&alone, &heard(&[1, 2], &[]), &spus(2)));
+}
+
+#[test]
+fn an_spu_that_was_not_heard_may_have_a_copy_that_nobody_here_knows_of() {
+    // 3 leads with 4 by now, for all that 1 and 2 know.
+    let whole = orders(on(&[1, 2, 3]));
+    assert!(!heard_enough(&whole, &heard(&[1, 2], &[]), &spus(4)));
+    assert!(heard_enough(&whole, &heard(&[1, 2, 3], &[]), &spus(4)));
+    assert!(heard_enough(&whole, &heard(&[1, 2, 4], &[]), &spus(4)));
+    // 4 may have what 3 acknowledged, so 3 has to be heard; and nobody leads before.
+    let headless = without_leaders(&whole, &heard(&[1, 2, 3], &[]), &spus(4));
+    assert_eq!((placed(&headless).leader, &placed(&headless).unheard), (NOBODY, &[4].into()));
+    let all = world(&[1, 2, 3, 4]);
+    assert_eq!(lead_again(&headless, &all, &said(0, &[(1, 1, 90), (2, 1, 95)])), None);
+    let next = lead_again(&headless, &all, &said(0, &[(1, 1, 90), (2, 1, 95), (3, 3, 60)])).unwrap();
+    assert_eq!((placed(&next).leader, placed(&next).unheard.len()), (3, 0));
+    // Or 4 comes and has none, or goes for good.
+    assert_eq!(heard_at_last(&headless, 4, &[(ID, 0)].into()), None);
+    let came = heard_at_last(&headless, 4, &BTreeSet::new()).unwrap();
+    let gone = without(&headless, &[(4, "four")]).unwrap().unwrap();
+    for known in [came, gone] {
+        let next = lead_again(&known, &all, &said(0, &[(1, 1, 90), (2, 1, 95)])).unwrap();
+        assert_eq!(placed(&next).leader, 2);
+    }
 }
 
 #[test]
 fn nobody_leads_where_a_copy_was_not_heard_of_until_it_is_known_who_has_everything() {
     let whole = orders(on(&[1, 2, 3]));
-    assert_eq!(without_leaders(&whole, &heard(&[1, 2, 3], &[])), whole);
-    let headless = without_leaders(&whole, &heard(&[2, 3], &[]));
+    assert_eq!(without_leaders(&whole, &heard(&[1, 2, 3], &[]), &spus(3)), whole);
+    let headless = without_leaders(&whole, &heard(&[2, 3], &[]), &spus(3));
     assert_eq!((placed(&headless).leader, placed(&headless).epoch), (NOBODY, 0));
     let here = world(&[2, 3]);
     assert_eq!((elect(&headless, &here), move_copies(&headless, &here)), (None, None));
@@ -110,10 +148,10 @@ fn nobody_leads_where_a_copy_was_not_heard_of_until_it_is_known_who_has_everythi
 #[test]
 fn a_copy_that_lost_what_it_had_is_no_witness() {
     let whole = orders(on(&[1, 2, 3]));
-    let headless = without_leaders(&whole, &heard(&[2, 3], &[3]));
+    let headless = without_leaders(&whole, &heard(&[2, 3], &[3]), &spus(3));
     let all = world(&[1, 2, 3]);
     assert_eq!(lead_again(&headless, &all, &said(0, &[(2, 4, 90), (3, 4, 0)])), None);
-    let two_blank = without_leaders(&whole, &heard(&[2, 3], &[2, 3]));
+    let two_blank = without_leaders(&whole, &heard(&[2, 3], &[2, 3]), &spus(3));
     assert_eq!(lead_again(&two_blank, &all, &said(0, &[(2, 4, 0), (3, 4, 0)])), None);
     let next = lead_again(&two_blank, &all, &said(0, &[(1, 4, 7), (2, 4, 0), (3, 4, 0)])).unwrap();
     assert_eq!(placed(&next).leader, 1, "nobody is left who could have more");
@@ -121,7 +159,7 @@ fn a_copy_that_lost_what_it_had_is_no_witness() {
     assert_eq!((placed(&next).leader, placed(&next).blank.len()), (1, 0));
 
     // The same of one that loses its disk while nobody leads.
-    let headless = without_leaders(&whole, &heard(&[2, 3], &[]));
+    let headless = without_leaders(&whole, &heard(&[2, 3], &[]), &spus(3));
     let came = Came { spu: 3, fresh: true, holds: &BTreeSet::new(), durability: Durability::Disk };
     let next = came_back(&headless, &all, &came).unwrap();
     assert_eq!((placed(&next).leader, &placed(&next).blank), (NOBODY, &[3].into()));
@@ -130,5 +168,5 @@ fn a_copy_that_lost_what_it_had_is_no_witness() {
 #[test]
 fn what_has_one_copy_keeps_its_leader() {
     let metadata = orders(on(&[1]));
-    assert_eq!(without_leaders(&metadata, &heard(&[2], &[])), metadata);
+    assert_eq!(without_leaders(&metadata, &heard(&[2], &[]), &spus(3)), metadata);
 }

@@ -48,18 +48,22 @@ fn end(leading: &mut Leading, spu: i32) {
 
 #[test]
 fn committed_is_what_every_copy_in_sync_has() {
-    // In sync, durable at 1, 2 and 3; committed.
+    // In sync, durable at 1, 2 and 3; committed. The epoch begins at 10.
     for (in_sync, durable, committed) in [
-        (&[1, 2, 3][..], [10, 10, 10], 10),
-        (&[1, 2, 3], [10, 7, 9], 7),
-        (&[1, 2, 3], [6, 10, 10], 6),
-        (&[1, 2], [10, 8, 0], 8),
+        (&[1, 2, 3][..], [20, 20, 20], 20),
+        (&[1, 2, 3], [20, 17, 19], 17),
+        (&[1, 2, 3], [16, 20, 20], 16),
+        (&[1, 2, 3], [10, 10, 10], 10),
+        (&[1, 2], [20, 18, 0], 18),
+        // Of what leaders before wrote nothing, until all of it is committed.
+        (&[1, 2, 3], [20, 9, 20], 0),
+        (&[1, 2, 3], [9, 20, 20], 0),
         // One copy of three is no majority, whatever it has.
-        (&[1], [10, 10, 10], 0),
-        (&[1, 2, 3], [10, 10, -1], 0),
+        (&[1], [20, 20, 20], 0),
+        (&[1, 2, 3], [20, 20, -1], 0),
     ] {
         let mut leading = leading(in_sync);
-        leading.moved(ends(10, durable[0]), 1);
+        leading.moved(ends(20, durable[0]), 1);
         hear(&mut leading, 2, durable[1], 1);
         hear(&mut leading, 3, durable[2], 1);
         assert_eq!(leading.committed(), committed, "{in_sync:?} {durable:?}");

@@ -7,8 +7,8 @@ use uuid::Uuid;
 
 use crate::link::{Assignment, PartitionKey, ReplicaReport, assignments};
 use crate::sc::decide::{
-    Came, Heard, InSyncAsked, World as Facts, adopt, came_back, change_in_sync, elect, fenced, heard_enough,
-    lead_again, move_copies, without_leaders,
+    Came, Heard, InSyncAsked, World as Facts, adopt, came_back, change_in_sync, elect, fenced, heard_at_last,
+    heard_enough, lead_again, move_copies, without_leaders,
 };
 use crate::sc::metadata::{Metadata, Placement, Standing, Topic};
 use crate::sc::topic::{Replicas, TopicOptions, TopicSpec};
@@ -87,12 +87,18 @@ impl Sc {
         self.last_links.insert(spu, link);
         let held: Vec<Assignment> = hello.held.into_iter().collect();
         if let Some(next) = adopt(&self.metadata, &held) {
-            self.metadata = if self.open { fenced(&self.metadata, &next, 1) } else { next };
+            self.metadata = if self.open { fenced(&self.metadata, &next, UNHEARD_EPOCHS) } else { next };
         }
         if !self.open {
             self.gathered.insert(spu, (hello.fresh, !held.is_empty()));
-        } else if hello.fresh {
-            self.came_back(spu, true, !held.is_empty());
+        } else {
+            let holds = held.iter().map(|held| (held.topic_id, held.key.partition)).collect();
+            if let Some(next) = heard_at_last(&self.metadata, spu, &holds) {
+                self.metadata = next;
+            }
+            if hello.fresh {
+                self.came_back(spu, true, !held.is_empty());
+            }
         }
         self.online.insert(spu, link);
         self.gone.remove(&spu);
@@ -118,10 +124,11 @@ impl Sc {
     fn give_up_waiting(&mut self) {
         let holds = |holds: bool| holds.then_some((TOPIC, 0)).into_iter().collect();
         let heard: Heard = self.gathered.iter().map(|(spu, (_, has))| (*spu, holds(*has))).collect();
+        // Nobody makes the topic again that an SC would begin without.
         let known = self.metadata.placements().next().is_some();
-        if !self.open && known && heard_enough(&self.metadata, &heard) {
+        if !self.open && known && heard_enough(&self.metadata, &heard, &SPUS.collect()) {
             let fenced = fenced(&Metadata::default(), &self.metadata, UNHEARD_EPOCHS);
-            self.metadata = without_leaders(&fenced, &heard);
+            self.metadata = without_leaders(&fenced, &heard, &SPUS.collect());
             self.open();
         }
     }

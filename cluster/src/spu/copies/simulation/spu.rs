@@ -21,6 +21,8 @@ pub(super) struct Spu {
     /// How many of them survive a crash.
     pub(super) synced: usize,
     pub(super) hw: i64,
+    /// The last epoch whose leader's first records it has all, kept on disk before it says so.
+    pub(super) whole: Option<i32>,
     /// Kept on disk before anything is done about it.
     pub(super) assignment: Option<Assignment>,
     /// Epoch of what was on disk when the process began.
@@ -42,6 +44,7 @@ impl Spu {
             log: Vec::new(),
             synced: 0,
             hw: 0,
+            whole: None,
             assignment: None,
             started_with: None,
             welcomed: false,
@@ -86,7 +89,7 @@ impl Spu {
             log_end: self.leo(),
             size: 0,
             damaged: 0,
-            durable: Some(DurableEnd { epoch: self.epoch_before(offset), offset }),
+            durable: Some(DurableEnd { epoch: self.epoch_before(offset).max(self.whole), offset }),
         })
     }
 
@@ -108,7 +111,7 @@ impl Spu {
     /// Another disk is in its place, with nothing on it.
     pub(super) fn lose_disk(&mut self) {
         self.log.clear();
-        (self.synced, self.hw, self.assignment) = (0, 0, None);
+        (self.synced, self.hw, self.whole, self.assignment) = (0, 0, None, None);
     }
 
     pub(super) fn start(&mut self) {
@@ -116,6 +119,11 @@ impl Spu {
         self.synced = self.log.len();
         self.started_with = self.epoch();
         self.welcomed = false;
+    }
+
+    /// It has all that the leader of this epoch began with.
+    pub(super) fn is_whole(&mut self, epoch: u32) {
+        self.whole = self.whole.max(i32::try_from(epoch).ok());
     }
 
     /// Takes the SC's word. An older one than it has is of a former link.
@@ -141,6 +149,7 @@ impl Spu {
         }
         let may_lead = told.leader == self.id && self.started_with.is_none_or(|epoch| epoch < told.epoch);
         if may_lead && self.lead.is_none() {
+            self.is_whole(told.epoch);
             self.lead = Some(Leading::new(self.id, &told, self.ends(), now_ms));
         }
         if let Some(lead) = &mut self.lead {

@@ -1,6 +1,7 @@
 //! Everything between the SPUs and the SC, and what must hold.
 
 mod faults;
+mod streams;
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -9,12 +10,11 @@ use rand::{RngExt, SeedableRng};
 
 use super::nature::{Nature, Step};
 use super::sc::{Hello, SPUS, Sc, TOPIC, Word};
-use super::spu::{Record, Spu, offset};
+use super::spu::{Record, Spu};
 use crate::link::{PartitionKey, ReplicaReport};
-use crate::peer::{Fed, Follow, Placed};
 use crate::sc::decide::InSyncAsked;
-use crate::spu::copies::answer::{Facts, cut_to, objection};
 use crate::spu::copies::leading::Leading;
+use streams::Stream;
 
 /// From an SPU to the SC, in order on each link.
 enum ToSc {
@@ -22,25 +22,6 @@ enum ToSc {
     Asked(InSyncAsked),
     Report(ReplicaReport),
     Went,
-}
-
-/// From a leader to a copy, in order on each stream.
-struct Batch {
-    at: i64,
-    records: Vec<Record>,
-    hw: i64,
-}
-
-/// One stream from a leader to a copy.
-struct Stream {
-    leader: i32,
-    copy: i32,
-    epoch: u32,
-    feed: u64,
-    sent_to: i64,
-    batches: VecDeque<Batch>,
-    acks: VecDeque<i64>,
-    said: i64,
 }
 
 pub(super) struct World {
@@ -120,13 +101,8 @@ impl World {
             return;
         }
         spu.synced = spu.log.len();
-        let durable = offset(spu.synced);
         if let Some(stream) = spu.feed.and_then(|feed| self.streams.get_mut(&feed)) {
-            // As on the wire: what is durable is told when it changed, and only the last of what waits.
-            if stream.said != durable {
-                stream.said = durable;
-                stream.acks.push_back(durable);
-            }
+            stream.say(spu);
         }
     }
 
@@ -249,114 +225,6 @@ impl World {
                 || epoch_of(stream.leader) != Some(stream.epoch)
                 || epoch_of(stream.copy) != Some(stream.epoch)
         });
-    }
-
-    /// A copy asks its leader, and either cuts back or is fed from then on.
-    fn follow(&mut self, id: i32) {
-        let copy = &self.spus[&id];
-        let Some(assignment) = copy.assignment.clone().filter(|_| copy.acts() && copy.feed.is_none()) else {
-            return;
-        };
-        let Some(leader) = self.spus.get(&assignment.leader) else { return };
-        let knows = leader.lead.as_ref().is_some_and(|lead| lead.knows(id));
-        let leads = leader.acts() && knows && leader.epoch() == Some(assignment.epoch);
-        if assignment.leader == id || !leads {
-            return;
-        }
-        let (position, last_epoch) = (copy.leo(), copy.epoch_before(copy.leo()));
-        let placed = Placed { key: assignment.key.clone(), topic_id: assignment.topic_id };
-        let follow = Follow { spu: id, placed, epoch: assignment.epoch, position, last_epoch };
-        let facts = Facts {
-            log_start: 0,
-            leo: leader.leo(),
-            epoch_before: leader.epoch_before(position),
-            end_of_epoch: last_epoch.and_then(|epoch| leader.end_of_epoch(epoch)),
-        };
-        match objection(&follow, &facts) {
-            None => {}
-            Some(Fed::Diverged { epoch, end }) => {
-                let to = cut_to(copy.end_of_epoch(epoch), end);
-                assert!(to >= copy.hw, "SPU {id} would cut off what is committed: {to} of {}", copy.hw);
-                assert!(to < position, "SPU {id} cuts nothing off");
-                let copy = self.spus.get_mut(&id).unwrap();
-                copy.log.truncate(usize::try_from(to).unwrap());
-                copy.synced = copy.synced.min(copy.log.len());
-                return;
-            }
-            Some(other) => panic!("{other:?}"),
-        }
-        let durable = offset(copy.synced);
-        let stream = self.number();
-        let (leader, epoch) = (assignment.leader, assignment.epoch);
-        self.spus.get_mut(&id).unwrap().feed = Some(stream);
-        let acks = VecDeque::from([durable]);
-        let feed = self.spus.get_mut(&leader).unwrap().lead.as_mut().unwrap().begin_feed(id, self.now_ms);
-        let fed = Stream {
-            leader,
-            copy: id,
-            epoch,
-            feed,
-            sent_to: position,
-            batches: VecDeque::new(),
-            acks,
-            said: durable,
-        };
-        self.streams.insert(stream, fed);
-    }
-
-    fn feed(&mut self) {
-        let open: Vec<u64> = self.streams.keys().copied().collect();
-        let Some(stream) = self.pick(&open) else { return };
-        let stream = self.streams.get_mut(&stream).unwrap();
-        let leader = &self.spus[&stream.leader];
-        if !leader.acts() {
-            return;
-        }
-        let from = usize::try_from(stream.sent_to).unwrap();
-        let records = leader.log[from..].to_vec();
-        stream.batches.push_back(Batch { at: stream.sent_to, records, hw: leader.hw });
-        stream.sent_to = leader.leo();
-    }
-
-    fn hear_in_stream(&mut self) {
-        let open: Vec<u64> = self.streams.keys().copied().collect();
-        let Some(number) = self.pick(&open) else { return };
-        let stream = self.streams.get_mut(&number).unwrap();
-        if self.random.random_bool(0.5) {
-            let copy = self.spus.get_mut(&stream.copy).unwrap();
-            let Some(batch) = copy.acts().then(|| stream.batches.pop_front()).flatten() else { return };
-            assert_eq!(batch.at, copy.leo());
-            copy.log.extend(batch.records);
-            copy.hw = copy.hw.max(batch.hw.min(copy.leo()));
-        } else {
-            let leader = self.spus.get_mut(&stream.leader).unwrap();
-            let (acts, ends) = (leader.acts(), leader.ends());
-            let Some(lead) = leader.lead.as_mut().filter(|_| acts) else { return };
-            if let Some(durable) = stream.acks.pop_front() {
-                lead.moved(ends, self.now_ms);
-                lead.heard(stream.copy, stream.feed, durable, self.now_ms);
-            }
-        }
-    }
-
-    fn end_streams(&mut self, ends: impl Fn(&Stream, &BTreeMap<i32, Spu>) -> bool) {
-        let ended: Vec<u64> = self
-            .streams
-            .iter()
-            .filter(|(_, stream)| ends(stream, &self.spus))
-            .map(|(number, _)| *number)
-            .collect();
-        for number in ended {
-            let Some(stream) = self.streams.remove(&number) else { continue };
-            let copy = self.spus.get_mut(&stream.copy).unwrap();
-            copy.feed = copy.feed.filter(|feed| *feed != number);
-            let leader = self.spus.get_mut(&stream.leader).unwrap();
-            // The lead of a later epoch never heard of it.
-            let same_epoch = leader.epoch() == Some(stream.epoch);
-            if let Some(lead) = leader.lead.as_mut().filter(|_| same_epoch) {
-                lead.end_feed(stream.copy, stream.feed);
-            }
-        }
     }
 
     fn pick(&mut self, among: &[u64]) -> Option<u64> {

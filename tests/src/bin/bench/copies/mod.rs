@@ -29,6 +29,7 @@ const WINDOW: usize = 8;
 pub async fn measure(cloud: &Cloud, runs: usize, report: &mut Report) -> anyhow::Result<()> {
     eprintln!("three copies, {runs} runs, {} kills", kills::KILLS);
     let tenant = Tenant::with_cluster(Person::sign_up(cloud).await?, "copies", COPIES).await?;
+    cloud.db_lift_rates(&tenant.cluster.id).await?;
     published(&tenant, runs, report).await?;
     by_hand(cloud, &tenant, runs, report).await?;
     kills::measure(cloud, &tenant, report).await

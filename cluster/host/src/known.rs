@@ -1,17 +1,15 @@
-//! Tells a process from every other, over restarts of the provisioner and of the machine.
+//! Tells a process from every other, over restarts of whoever started it and of the machine.
 //!
 //! A process id alone is used again by the kernel. With the process's start time and the id of the machine's
 //! boot it names one process for ever; and a pidfd, once it is known to be that process's, keeps meaning it.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::os::fd::OwnedFd;
-use std::path::Path;
 
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde::{Deserialize, Serialize};
 
-/// One process, for ever.
+/// One process, for ever: `{"pid":4711,"start":180942,"boot":"…"}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Known {
     /// Process id.
@@ -39,7 +37,7 @@ impl Known {
         // First the descriptor, then the comparison: whatever has this start time now is what the descriptor
         // was opened on, or it is gone and the descriptor says so.
         let pidfd = pidfd_open(Pid::from_raw(self.pid)?, PidfdFlags::empty()).ok()?;
-        (start_time(self.pid)? == self.start && !is_dead(self.pid)).then_some(pidfd)
+        (start_time(self.pid)? == self.start).then_some(pidfd)
     }
 }
 
@@ -47,47 +45,37 @@ fn boot_id() -> std::io::Result<String> {
     Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
 }
 
-/// The fields of `/proc/<pid>/stat` after the command, which may itself hold spaces and brackets.
-fn stat_fields(pid: i32) -> Option<Vec<String>> {
-    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let (_, fields) = text.rsplit_once(") ")?;
-    Some(fields.split_ascii_whitespace().map(str::to_owned).collect())
+fn stat(pid: i32) -> Option<String> {
+    fs::read_to_string(format!("/proc/{pid}/stat")).ok()
 }
 
-fn start_time(pid: i32) -> Option<u64> {
-    // Field 22 of the whole line; the state, field 3, is the first after the command.
-    stat_fields(pid)?.get(22 - 3)?.parse().ok()
+/// The fields of a `/proc/<pid>/stat` line behind the program's name, which may itself hold spaces and brackets.
+fn fields(stat: &str) -> Option<impl Iterator<Item = &str>> {
+    stat.rsplit_once(") ").map(|(_, fields)| fields.split_ascii_whitespace())
 }
 
-/// Whether a process is dead and only waits for its parent to notice.
-fn is_dead(pid: i32) -> bool {
-    stat_fields(pid).is_none_or(|fields| matches!(fields.first().map(String::as_str), Some("Z" | "X")))
+/// Field 22 of the whole line, of a process that has not ended.
+///
+/// A zombie has ended, unless other threads than its first still run: then its sockets and files are still open, as
+/// for a moment behind each SIGKILL.
+fn start_in(stat: &str) -> Option<u64> {
+    // The state, field 3, is the first behind the name; field 20 is how many threads there are.
+    let mut fields = fields(stat)?;
+    let state = fields.next()?;
+    let n_threads: u32 = fields.nth(20 - 4)?.parse().ok()?;
+    let ended = state == "X" || (state == "Z" && n_threads <= 1);
+    let start = fields.nth(22 - 21)?.parse().ok()?;
+    (!ended).then_some(start)
 }
 
-/// The living processes of a user: proof that none is left, and what to end if one is.
-pub fn processes_of_user(uid: u32) -> std::io::Result<Vec<i32>> {
-    let of_user = living()?.into_iter().filter(|(_, owner)| *owner == uid);
-    Ok(of_user.map(|(pid, _)| pid).collect())
+/// When a process started, in clock ticks since boot; none if it has ended, whether or not its parent noticed.
+pub fn start_time(pid: i32) -> Option<u64> {
+    start_in(&stat(pid)?)
 }
 
-/// The users of which a process is living.
-pub fn users_of_processes() -> std::io::Result<BTreeSet<u32>> {
-    Ok(living()?.into_iter().map(|(_, owner)| owner).collect())
-}
-
-/// All living processes and their users.
-fn living() -> std::io::Result<Vec<(i32, u32)>> {
-    let processes = fs::read_dir("/proc")?.flatten().filter_map(|entry| {
-        let pid = entry.file_name().to_str()?.parse().ok()?;
-        Some((pid, real_uid(&entry.path())?))
-    });
-    Ok(processes.filter(|(pid, _)| !is_dead(*pid)).collect())
-}
-
-fn real_uid(process: &Path) -> Option<u32> {
-    let status = fs::read_to_string(process.join("status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
-    line.split_ascii_whitespace().next()?.parse().ok()
+/// Whether a process has ended, whether or not its parent noticed.
+pub fn is_dead(pid: i32) -> bool {
+    start_time(pid).is_none()
 }
 
 #[cfg(test)]
@@ -103,6 +91,24 @@ mod tests {
         child.kill().unwrap();
         child.wait().unwrap();
         assert!(known.find().is_none());
+    }
+
+    #[test]
+    fn the_start_time_is_found_behind_any_program_name_until_the_last_thread_has_ended() {
+        for (state, n_threads, start) in [
+            ("S", 1, Some(4711)),
+            ("R", 9, Some(4711)),
+            ("Z", 1, None),
+            ("Z", 0, None),
+            // Its first thread has ended, another still holds its sockets.
+            ("Z", 2, Some(4711)),
+            ("X", 1, None),
+        ] {
+            let line =
+                format!("12 (a) b) {state} 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 {n_threads} 18 4711 20");
+            assert_eq!(start_in(&line), start, "{line}");
+        }
+        assert_eq!(start_in("12 (sh"), None);
     }
 
     #[test]

@@ -1,0 +1,160 @@
+//! What a leader sends to its copies, and what they say back.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use rand::RngExt;
+
+use super::super::spu::{Record, Spu, offset};
+use super::World;
+use crate::peer::{Fed, Follow, Placed};
+use crate::spu::copies::answer::{Facts, cut_to, objection};
+
+/// From a leader to a copy, in order on each stream.
+struct Batch {
+    at: i64,
+    records: Vec<Record>,
+    hw: i64,
+}
+
+/// One stream from a leader to a copy.
+pub(super) struct Stream {
+    pub(super) leader: i32,
+    pub(super) copy: i32,
+    pub(super) epoch: u32,
+    pub(super) feed: u64,
+    /// Where the leader's epoch begins.
+    epoch_start: i64,
+    sent_to: i64,
+    sent_hw: i64,
+    batches: VecDeque<Batch>,
+    acks: VecDeque<i64>,
+    said: i64,
+}
+
+impl Stream {
+    /// As on the wire: what is durable is told when it changed, and after it is kept that the copy is whole.
+    pub(super) fn say(&mut self, copy: &mut Spu) {
+        let durable = offset(copy.synced);
+        if durable >= self.epoch_start {
+            copy.is_whole(self.epoch);
+        }
+        if self.said != durable {
+            self.said = durable;
+            self.acks.push_back(durable);
+        }
+    }
+}
+
+impl World {
+    /// A copy asks its leader, and either cuts back or is fed from then on.
+    pub(super) fn follow(&mut self, id: i32) {
+        let copy = &self.spus[&id];
+        let Some(assignment) = copy.assignment.clone().filter(|_| copy.acts() && copy.feed.is_none()) else {
+            return;
+        };
+        let Some(leader) = self.spus.get(&assignment.leader) else { return };
+        let knows = leader.lead.as_ref().is_some_and(|lead| lead.knows(id));
+        let leads = leader.acts() && knows && leader.epoch() == Some(assignment.epoch);
+        if assignment.leader == id || !leads {
+            return;
+        }
+        let (position, last_epoch) = (copy.leo(), copy.epoch_before(copy.leo()));
+        let placed = Placed { key: assignment.key.clone(), topic_id: assignment.topic_id };
+        let follow = Follow { spu: id, placed, epoch: assignment.epoch, position, last_epoch };
+        let facts = Facts {
+            log_start: 0,
+            leo: leader.leo(),
+            epoch_before: leader.epoch_before(position),
+            end_of_epoch: last_epoch.and_then(|epoch| leader.end_of_epoch(epoch)),
+        };
+        match objection(&follow, &facts) {
+            None => {}
+            Some(Fed::Diverged { epoch, end }) => {
+                let to = cut_to(copy.end_of_epoch(epoch), end);
+                assert!(to >= copy.hw, "SPU {id} would cut off what is committed: {to} of {}", copy.hw);
+                assert!(to < position, "SPU {id} cuts nothing off");
+                let copy = self.spus.get_mut(&id).unwrap();
+                copy.log.truncate(usize::try_from(to).unwrap());
+                copy.synced = copy.synced.min(copy.log.len());
+                return;
+            }
+            Some(other) => panic!("{other:?}"),
+        }
+        let stream = self.number();
+        let (leader, epoch) = (assignment.leader, assignment.epoch);
+        let lead = self.spus.get_mut(&leader).unwrap().lead.as_mut().unwrap();
+        let (feed, epoch_start) = (lead.begin_feed(id, self.now_ms), lead.epoch_start());
+        let mut fed = Stream {
+            leader,
+            copy: id,
+            epoch,
+            feed,
+            epoch_start,
+            sent_to: position,
+            sent_hw: -1,
+            batches: VecDeque::new(),
+            acks: VecDeque::new(),
+            said: -1,
+        };
+        let copy = self.spus.get_mut(&id).unwrap();
+        copy.feed = Some(stream);
+        fed.say(copy);
+        self.streams.insert(stream, fed);
+    }
+
+    pub(super) fn feed(&mut self) {
+        let open: Vec<u64> = self.streams.keys().copied().collect();
+        let Some(stream) = self.pick(&open) else { return };
+        let stream = self.streams.get_mut(&stream).unwrap();
+        let leader = &self.spus[&stream.leader];
+        // As on the wire: nothing is said twice, or a stream that is read slowly would never run dry.
+        if !leader.acts() || (stream.sent_to, stream.sent_hw) == (leader.leo(), leader.hw) {
+            return;
+        }
+        let from = usize::try_from(stream.sent_to).unwrap();
+        let records = leader.log[from..].to_vec();
+        stream.batches.push_back(Batch { at: stream.sent_to, records, hw: leader.hw });
+        (stream.sent_to, stream.sent_hw) = (leader.leo(), leader.hw);
+    }
+
+    pub(super) fn hear_in_stream(&mut self) {
+        let open: Vec<u64> = self.streams.keys().copied().collect();
+        let Some(number) = self.pick(&open) else { return };
+        let stream = self.streams.get_mut(&number).unwrap();
+        if self.random.random_bool(0.5) {
+            let copy = self.spus.get_mut(&stream.copy).unwrap();
+            let Some(batch) = copy.acts().then(|| stream.batches.pop_front()).flatten() else { return };
+            assert_eq!(batch.at, copy.leo());
+            copy.log.extend(batch.records);
+            copy.hw = copy.hw.max(batch.hw.min(copy.leo()));
+        } else {
+            let leader = self.spus.get_mut(&stream.leader).unwrap();
+            let (acts, ends) = (leader.acts(), leader.ends());
+            let Some(lead) = leader.lead.as_mut().filter(|_| acts) else { return };
+            if let Some(durable) = stream.acks.pop_front() {
+                lead.moved(ends, self.now_ms);
+                lead.heard(stream.copy, stream.feed, durable, self.now_ms);
+            }
+        }
+    }
+
+    pub(super) fn end_streams(&mut self, ends: impl Fn(&Stream, &BTreeMap<i32, Spu>) -> bool) {
+        let ended: Vec<u64> = self
+            .streams
+            .iter()
+            .filter(|(_, stream)| ends(stream, &self.spus))
+            .map(|(number, _)| *number)
+            .collect();
+        for number in ended {
+            let Some(stream) = self.streams.remove(&number) else { continue };
+            let copy = self.spus.get_mut(&stream.copy).unwrap();
+            copy.feed = copy.feed.filter(|feed| *feed != number);
+            let leader = self.spus.get_mut(&stream.leader).unwrap();
+            // The lead of a later epoch never heard of it.
+            let same_epoch = leader.epoch() == Some(stream.epoch);
+            if let Some(lead) = leader.lead.as_mut().filter(|_| same_epoch) {
+                lead.end_feed(stream.copy, stream.feed);
+            }
+        }
+    }
+}
