@@ -45,22 +45,14 @@ fn boot_id() -> std::io::Result<String> {
     Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
 }
 
-fn stat(pid: i32) -> Option<String> {
-    fs::read_to_string(format!("/proc/{pid}/stat")).ok()
-}
-
-/// The fields of a `/proc/<pid>/stat` line behind the program's name, which may itself hold spaces and brackets.
-fn fields(stat: &str) -> Option<impl Iterator<Item = &str>> {
-    stat.rsplit_once(") ").map(|(_, fields)| fields.split_ascii_whitespace())
-}
-
-/// Field 22 of the whole line, of a process that has not ended.
+/// Field 22 of a `/proc/<pid>/stat` line, of a process that has not ended.
 ///
 /// A zombie has ended, unless other threads than its first still run: then its sockets and files are still open, as
 /// for a moment behind each SIGKILL.
 fn start_in(stat: &str) -> Option<u64> {
-    // The state, field 3, is the first behind the name; field 20 is how many threads there are.
-    let mut fields = fields(stat)?;
+    // The state, field 3, is the first behind the name, which may itself hold spaces and brackets; field 20 is how many
+    // threads there are.
+    let mut fields = stat.rsplit_once(") ")?.1.split_ascii_whitespace();
     let state = fields.next()?;
     let n_threads: u32 = fields.nth(20 - 4)?.parse().ok()?;
     let ended = state == "X" || (state == "Z" && n_threads <= 1);
@@ -70,7 +62,7 @@ fn start_in(stat: &str) -> Option<u64> {
 
 /// When a process started, in clock ticks since boot; none if it has ended, whether or not its parent noticed.
 pub fn start_time(pid: i32) -> Option<u64> {
-    start_in(&stat(pid)?)
+    start_in(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
 /// Whether a process has ended, whether or not its parent noticed.

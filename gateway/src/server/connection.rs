@@ -40,12 +40,12 @@ pub struct Places {
 struct Routed {
     open: OpenConnection,
     backend: BackendStream,
-    said: Said,
+    greeting: Greeting,
     _socket: Place,
 }
 
 /// What another server would need, until one has answered.
-struct Said {
+struct Greeting {
     /// Where the name leads.
     route: Route,
     /// What the server got.
@@ -131,7 +131,7 @@ async fn route(
     let usage = &route.cluster.usage;
     usage.opened.fetch_add(1, Ordering::Relaxed);
     usage.bytes_in.fetch_add(hello.bytes.len() as u64, Ordering::Relaxed);
-    Ok(Routed { open, backend, said: Said { route, first }, _socket: socket })
+    Ok(Routed { open, backend, greeting: Greeting { route, first }, _socket: socket })
 }
 
 /// Calls the servers that may answer, one after the other and again while all of them are away.
@@ -198,7 +198,7 @@ async fn greet(gateway: &Gateway, open: &OpenConnection, first: &[u8]) -> Result
 async fn until_answered(
     gateway: &Gateway,
     client: &TcpStream,
-    said: Said,
+    greeting: Greeting,
     open: &mut OpenConnection,
     mut backend: BackendStream,
 ) -> BackendStream {
@@ -228,7 +228,7 @@ async fn until_answered(
             return backend;
         }
         debug!(cluster = %route.cluster.id, address = %route.backend.address, "died without an answer");
-        match reach(gateway, &said.route, open, &said.first).await {
+        match reach(gateway, &greeting.route, open, &greeting.first).await {
             Ok(another) => backend = another,
             Err(_) => return backend,
         }
@@ -237,8 +237,8 @@ async fn until_answered(
 }
 
 async fn pass(gateway: &Gateway, client: TcpStream, routed: Routed) {
-    let Routed { mut open, backend, said, _socket } = routed;
-    match Box::pin(until_answered(gateway, &client, said, &mut open, backend)).await {
+    let Routed { mut open, backend, greeting, _socket } = routed;
+    match Box::pin(until_answered(gateway, &client, greeting, &mut open, backend)).await {
         BackendStream::Tcp(backend) => pass_to(gateway, client, backend, &open).await,
         BackendStream::Unix(backend) => pass_to(gateway, client, backend, &open).await,
     }

@@ -76,8 +76,8 @@ impl CodeFiles {
         }
     }
 
-    /// Once at the start: removes what nobody names, and says what is missing or damaged. The cluster runs all the same,
-    /// and such a SmartModule is listed without code until it is uploaded again.
+    /// Once at the start: removes what nobody names. What is missing or damaged is not looked for: whoever lists it is
+    /// told, since a start has no time to read all of it.
     pub fn tidy(&self, objects: &Objects) {
         let named = || objects.smart_modules.values().map(|module| module.code.file);
         // No folder, no files.
@@ -86,11 +86,6 @@ impl CodeFiles {
                 && let Err(error) = self.disk.remove(&self.dir.join(&name))
             {
                 tracing::warn!(%error, name, "the rest of an upload could not be removed");
-            }
-        }
-        for (name, module) in objects.smart_modules.iter() {
-            if let Err(reason) = self.read(&module.code) {
-                tracing::error!(name, reason, "the code of a SmartModule is lost: upload it again");
             }
         }
     }
