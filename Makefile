@@ -23,9 +23,20 @@ UP_OPTIONS := $(if $(STATE),--state $(STATE)) --portal-port $(PORTAL_PORT) --gat
 # Queries are checked against .sqlx, so that nothing needs a database to build.
 export SQLX_OFFLINE := true
 
+# Minutes that make test may take on a machine that has no more. The tiers that one is out of time for are told; format,
+# lints, queries and unit tests are never left out.
+MINUTES ?=
+
+# Clippy is the compiler of our own packages wherever they are tested: one build lints them and is what the tests run.
+check test integration planted kubernetes: export RUSTC_WORKSPACE_WRAPPER := clippy-driver
+check test integration planted kubernetes: export CLIPPY_ARGS := -Dwarnings
+# Always all of it: with fewer packages or targets other features are on, and dependencies are compiled again.
+BUILD := cargo build --workspace --all-targets
+E2E := $(BUILD) --quiet && cargo test --workspace --test e2e --
+
 # $(call tier,name,commands): runs them and prints how long they took.
 define tier
-@start=$$SECONDS; echo "== $(1)"; $(2); echo "== $(1): $$((SECONDS - start)) s"
+@tests/tier '$(1)' $(SHELL) $(.SHELLFLAGS) '$(2)'
 endef
 
 .PHONY: help
@@ -58,20 +69,29 @@ demo: setup ## Do the main job with a real data set and print its timings
 	@cargo build --release --workspace --bins
 	@target/release/demo
 
-.PHONY: check
-check: ## Format, lints and unit tests: for every save
+.PHONY: format
+format:
 	$(call tier,format,cargo fmt --all --check)
-	$(call tier,lints,cargo clippy --workspace --all-targets -- -D warnings && deploy/local/one-tls-provider)
+
+.PHONY: check
+check: format ## Format, lints and unit tests: for every save
+	$(call tier,build and lints,$(BUILD) && deploy/local/one-tls-provider)
 	$(call tier,unit tests,cargo test --workspace --lib --bins)
 
 .PHONY: test
-test: setup kubernetes-setup ## All tests: check, queries against the schema, integration, end to end, on Kubernetes (as root)
-	@start=$$SECONDS; $(MAKE) --no-print-directory check queries-check integration kubernetes; echo "== all tiers: $$((SECONDS - start)) s"
+test: ## All tests: check, queries against the schema, integration, planted bugs, Kubernetes (as root; MINUTES=)
+	@start=$$SECONDS end=$(if $(MINUTES),$$(($$(date +%s) + 60 * $(MINUTES)))); \
+	$(MAKE) --no-print-directory setup kubernetes-setup format queries-check check; \
+	TESTS_END=$$end $(MAKE) --no-print-directory integration planted kubernetes; \
+	echo "== all tiers: $$((SECONDS - start)) s"
 
-# Always the whole workspace: with fewer packages other features are on, and dependencies are compiled again.
 .PHONY: integration
 integration: ## Each program by itself, then all of them: published clients, a real browser, crashes
-	$(call tier,integration and end to end,cargo build --workspace --bins && cargo test --no-fail-fast --workspace --test '*' -- --skip kubernetes:: --skip chart::)
+	$(call tier,integration and end to end,$(BUILD) --quiet && cargo test --no-fail-fast --workspace --test "*" -- --skip kubernetes:: --skip chart:: --skip planted::)
+
+.PHONY: planted
+planted: ## Known bugs, planted one by one in a copy of the engine: each must be found
+	$(call tier,planted bugs,$(E2E) planted::)
 
 .PHONY: kubernetes-setup
 kubernetes-setup: ## Install what a Kubernetes of one node needs (as root), or print the line that does
@@ -80,7 +100,7 @@ kubernetes-setup: ## Install what a Kubernetes of one node needs (as root), or p
 .PHONY: kubernetes
 kubernetes: kubernetes-setup ## The same cloud on a real Kubernetes that the tests start and end (as root)
 	$(call tier,tools for Kubernetes (built once and kept),deploy/kubernetes/tools/build kubernetes coredns volumes helm kubeconform kwok >/dev/null)
-	$(call tier,Kubernetes,cargo build --workspace --bins && cargo test --workspace --test e2e -- --test-threads 3 kubernetes:: chart::)
+	$(call tier,Kubernetes,$(E2E) --test-threads 3 kubernetes:: chart::)
 
 .PHONY: campaign
 campaign: setup ## The engine's longer tests: LIVES= by seed, ROUNDS= of killed servers, planted bugs; kept in tests/campaigns
@@ -102,5 +122,5 @@ queries: setup ## Check every query against the schema and write .sqlx
 	@migrations/prepare .sqlx
 
 .PHONY: queries-check
-queries-check: ## Fail when .sqlx does not match the queries and the schema
-	$(call tier,queries,migrations/prepare target/sqlx && diff -r .sqlx target/sqlx)
+queries-check: ## Build everything, and fail when .sqlx does not match the queries and the schema
+	$(call tier,build and queries,migrations/prepare target/sqlx $(BUILD) && diff -r .sqlx target/sqlx)

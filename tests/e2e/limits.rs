@@ -14,6 +14,7 @@ use e2e::wait::{until, within};
 use e2e::wire;
 use fluvio::Isolation;
 use fluvio::metadata::topic::TopicSpec;
+use hyper::StatusCode;
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -21,7 +22,13 @@ async fn of_twenty_clusters_asked_for_at_once_the_quota_is_made() -> anyhow::Res
     let person = Person::sign_up(Cloud::shared()?).await?;
     person.first_cluster().await?;
     let body: Vec<_> = (0..20).map(|n| json!({"name": format!("c{n}")})).collect();
-    let asked = body.iter().map(|body| person.api.post_json("/api/v1/clusters", body));
+    let asked = body.iter().map(|body| {
+        // Under load the portal may say that it is busy, which is for asking again.
+        until("a decision", STEP_WITHIN, async || {
+            let answer = person.api.post_json("/api/v1/clusters", body).await?;
+            Ok((answer.status != StatusCode::SERVICE_UNAVAILABLE).then_some(answer))
+        })
+    });
     let answers = futures_util::future::join_all(asked).await;
     let mut made = 0;
     for answer in answers {
@@ -31,7 +38,8 @@ async fn of_twenty_clusters_asked_for_at_once_the_quota_is_made() -> anyhow::Res
             status => assert!((400..500).contains(&status), "{status}: {}", answer.text()),
         }
     }
-    assert_eq!(made, 2, "three in all: the first, and two more");
+    // What is made as its answer is late is refused when it is asked for again.
+    assert!(made <= 2, "{made} beside the first, of three in all");
     assert_eq!(person.clusters().await?.len(), 3);
     Ok(())
 }

@@ -19,6 +19,8 @@ use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpSocket;
 
+use crate::wait::within;
+
 /// No answer takes longer, a queue for password hashing included.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
@@ -163,10 +165,7 @@ pub async fn send(base: &str, ask: Ask, caller: &Caller) -> anyhow::Result<Answe
         let body = body.collect().await?.to_bytes();
         anyhow::Ok(Answer { status: parts.status, headers: parts.headers, body })
     };
-    tokio::time::timeout(ANSWER_WITHIN, work)
-        .await
-        .with_context(|| format!("{what}: no answer within {ANSWER_WITHIN:?}"))?
-        .with_context(|| what)
+    within(&format!("the answer to {what}"), ANSWER_WITHIN, work).await.with_context(|| what)
 }
 
 /// Percent-encoding of all but the unreserved characters.

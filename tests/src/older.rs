@@ -18,6 +18,7 @@ pub fn clients() -> anyhow::Result<PathBuf> {
         .arg(programs::tests_folder().join("older/Cargo.toml"))
         .arg("--target-dir")
         .arg(&target)
+        .env_remove("RUSTC_WORKSPACE_WRAPPER")
         .output()?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Ok(target.join("debug/older-clients"))

@@ -1,11 +1,21 @@
 //! Waiting for a condition with a deadline, instead of sleeping and hoping.
 
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
 
 /// How often a condition is looked at.
 const STEP: Duration = Duration::from_millis(20);
+
+/// The limit on this machine: `FLUVIO_CLOUD_PATIENCE` times as long, for one that is slower than two quiet cores.
+fn patient(limit: Duration) -> Duration {
+    static TIMES: LazyLock<u32> = LazyLock::new(|| {
+        let times = std::env::var("FLUVIO_CLOUD_PATIENCE");
+        times.map_or(1, |times| times.parse().expect("FLUVIO_CLOUD_PATIENCE is a number"))
+    });
+    limit * *TIMES
+}
 
 /// Waits until `look` finds something; says `what` was awaited, and the last failure, when time is up.
 pub async fn until<T>(
@@ -23,6 +33,7 @@ pub async fn until_every<T>(
     limit: Duration,
     mut look: impl AsyncFnMut() -> anyhow::Result<Option<T>>,
 ) -> anyhow::Result<T> {
+    let limit = patient(limit);
     let end = Instant::now() + limit;
     let mut last = String::new();
     loop {
@@ -44,6 +55,7 @@ pub fn until_blocking<T>(
     limit: Duration,
     mut look: impl FnMut() -> Option<T>,
 ) -> anyhow::Result<T> {
+    let limit = patient(limit);
     let end = Instant::now() + limit;
     loop {
         if let Some(found) = look() {
@@ -65,6 +77,7 @@ pub async fn within<T, E>(
 where
     anyhow::Error: From<E>,
 {
+    let limit = patient(limit);
     match tokio::time::timeout(limit, work).await {
         Ok(outcome) => Ok(outcome?),
         Err(_) => bail!("{what}: not within {limit:?}"),
