@@ -23,15 +23,16 @@ UP_OPTIONS := $(if $(STATE),--state $(STATE)) --portal-port $(PORTAL_PORT) --gat
 # Queries are checked against .sqlx, so that nothing needs a database to build.
 export SQLX_OFFLINE := true
 
-# Minutes that make test may take on a machine that has no more. The tiers that one is out of time for are told; format,
-# lints, queries and unit tests are never left out.
+# Minutes that make test may take on a machine that has no more. The tiers that there is no time for are told; format,
+# queries, unit tests and the lints of what they build are never left out.
 MINUTES ?=
 
 # Clippy is the compiler of our own packages wherever they are tested: one build lints them and is what the tests run.
-check test integration planted kubernetes: export RUSTC_WORKSPACE_WRAPPER := clippy-driver
-check test integration planted kubernetes: export CLIPPY_ARGS := -Dwarnings
+check unit-tests test integration planted kubernetes: export RUSTC_WORKSPACE_WRAPPER := clippy-driver
+check unit-tests test integration planted kubernetes: export CLIPPY_ARGS := -Dwarnings
 # Always all of it: with fewer packages or targets other features are on, and dependencies are compiled again.
 BUILD := cargo build --workspace --all-targets
+UNIT_TESTS := cargo test --workspace --lib --bins
 E2E := $(BUILD) --quiet && cargo test --workspace --test e2e --
 
 # $(call tier,name,commands): runs them and prints how long they took.
@@ -76,18 +77,23 @@ format:
 .PHONY: check
 check: format ## Format, lints and unit tests: for every save
 	$(call tier,build and lints,$(BUILD) && deploy/local/one-tls-provider)
-	$(call tier,unit tests,cargo test --workspace --lib --bins)
+	$(call tier,unit tests,$(UNIT_TESTS))
+
+.PHONY: unit-tests
+unit-tests:
+	$(call tier,unit tests,$(UNIT_TESTS) && deploy/local/one-tls-provider)
 
 .PHONY: test
 test: ## All tests: check, queries against the schema, integration, planted bugs, Kubernetes (as root; MINUTES=)
 	@start=$$SECONDS end=$(if $(MINUTES),$$(($$(date +%s) + 60 * $(MINUTES)))); \
-	$(MAKE) --no-print-directory setup kubernetes-setup format queries-check check; \
+	$(MAKE) --no-print-directory setup format queries-check unit-tests; \
 	TESTS_END=$$end $(MAKE) --no-print-directory integration planted kubernetes; \
 	echo "== all tiers: $$((SECONDS - start)) s"
 
 .PHONY: integration
 integration: ## Each program by itself, then all of them: published clients, a real browser, crashes
-	$(call tier,integration and end to end,$(BUILD) --quiet && cargo test --no-fail-fast --workspace --test "*" -- --skip kubernetes:: --skip chart:: --skip planted::)
+	$(call tier,build of everything,$(BUILD))
+	$(call tier,integration and end to end,cargo test --no-fail-fast --workspace --test "*" -- --skip kubernetes:: --skip chart:: --skip planted::)
 
 .PHONY: planted
 planted: ## Known bugs, planted one by one in a copy of the engine: each must be found
@@ -98,7 +104,8 @@ kubernetes-setup: ## Install what a Kubernetes of one node needs (as root), or p
 	@deploy/kubernetes/setup
 
 .PHONY: kubernetes
-kubernetes: kubernetes-setup ## The same cloud on a real Kubernetes that the tests start and end (as root)
+kubernetes: ## The same cloud on a real Kubernetes that the tests start and end (as root)
+	$(call tier,packages for Kubernetes,deploy/kubernetes/setup)
 	$(call tier,tools for Kubernetes (built once and kept),deploy/kubernetes/tools/build kubernetes coredns volumes helm kubeconform kwok >/dev/null)
 	$(call tier,Kubernetes,$(E2E) --test-threads 3 kubernetes:: chart::)
 
@@ -122,5 +129,5 @@ queries: setup ## Check every query against the schema and write .sqlx
 	@migrations/prepare .sqlx
 
 .PHONY: queries-check
-queries-check: ## Build everything, and fail when .sqlx does not match the queries and the schema
-	$(call tier,build and queries,migrations/prepare target/sqlx $(BUILD) && diff -r .sqlx target/sqlx)
+queries-check: ## Build the programs, and fail when .sqlx does not match the queries and the schema
+	$(call tier,build and queries,migrations/prepare target/sqlx $(UNIT_TESTS) --no-run && diff -r .sqlx target/sqlx)

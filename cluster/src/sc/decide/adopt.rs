@@ -38,14 +38,18 @@ pub fn adopt(metadata: &Metadata, held: &[Assignment]) -> Option<Metadata> {
 /// others.
 pub fn fenced(before: &Metadata, adopted: &Metadata, epochs: u32) -> Metadata {
     let next = adopted.with_placements(|topic, index, placed| {
-        let known = before.topics.values().find(|known| known.id == topic.id);
-        let same = known.and_then(|known| known.partitions.get(&index)) == Some(placed);
-        (!same).then(|| {
+        is_news(before, topic, index, placed).then(|| {
             let in_sync = InSync { version: placed.in_sync.version + 1, ..placed.in_sync.clone() };
             Placement { epoch: placed.epoch.saturating_add(epochs), in_sync, ..placed.clone() }
         })
     });
     next.unwrap_or_else(|| adopted.clone())
+}
+
+/// Whether this was not so before.
+pub(super) fn is_news(before: &Metadata, topic: &Topic, partition: u32, placed: &Placement) -> bool {
+    let known = before.topics.values().find(|known| known.id == topic.id);
+    known.and_then(|known| known.partitions.get(&partition)) != Some(placed)
 }
 
 /// Whether nothing is to be learnt from what an SPU holds. One that was told of a later epoch heard it from an SC

@@ -13,8 +13,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 use super::World;
+use super::adopt::is_news;
 use crate::link::{DurableEnd, PartitionKey, ReplicaReport};
-use crate::sc::metadata::{InSync, Metadata, NOBODY, Placement};
+use crate::sc::metadata::{InSync, Metadata, NOBODY, Placement, Topic};
 
 /// What the SPUs that came have on their disks: partitions by incarnation and number.
 pub type Heard = BTreeMap<i32, BTreeSet<(Uuid, u32)>>;
@@ -44,15 +45,33 @@ fn unheard_of(placed: &Placement, heard: &Heard, spus: &BTreeSet<i32>) -> BTreeS
 
 /// Takes the lead from everybody where a copy was not heard of, or may not have been.
 pub fn without_leaders(metadata: &Metadata, heard: &Heard, spus: &BTreeSet<i32>) -> Metadata {
-    let next = metadata.with_placements(|topic, index, placed| {
-        let lacks = |spu: &&i32| heard.get(spu).is_some_and(|holds| !holds.contains(&(topic.id, index)));
-        let blank = placed.replicas.iter().filter(lacks).copied().collect();
-        let unheard = unheard_of(placed, heard, spus);
-        let missing = !unheard.is_empty() || placed.replicas.iter().any(|spu| !heard.contains_key(spu));
-        let headless = Placement { leader: NOBODY, blank, unheard, ..placed.clone() };
-        (missing && placed.replicas.len() > 1).then_some(headless)
-    });
+    let next = metadata.with_placements(|topic, index, placed| headless(topic, index, placed, heard, spus));
     next.unwrap_or_else(|| metadata.clone())
+}
+
+/// The same of what an SC that serves learnt of late: what was not so `before`. Those who came earlier knew no better, and
+/// whoever is still away may have heard of a later leader and another set in sync.
+pub fn learnt_late(before: &Metadata, adopted: &Metadata, heard: &Heard, spus: &BTreeSet<i32>) -> Metadata {
+    let next = adopted.with_placements(|topic, index, placed| {
+        is_news(before, topic, index, placed).then(|| headless(topic, index, placed, heard, spus))?
+    });
+    next.unwrap_or_else(|| adopted.clone())
+}
+
+/// A partition led by nobody; `None` if all that may have a copy were heard, or it has one copy.
+fn headless(
+    topic: &Topic,
+    index: u32,
+    placed: &Placement,
+    heard: &Heard,
+    spus: &BTreeSet<i32>,
+) -> Option<Placement> {
+    let lacks = |spu: &&i32| heard.get(spu).is_some_and(|holds| !holds.contains(&(topic.id, index)));
+    let blank = placed.replicas.iter().filter(lacks).copied().collect();
+    let unheard = unheard_of(placed, heard, spus);
+    let missing = !unheard.is_empty() || placed.replicas.iter().any(|spu| !heard.contains_key(spu));
+    let headless = Placement { leader: NOBODY, blank, unheard, ..placed.clone() };
+    (missing && placed.replicas.len() > 1).then_some(headless)
 }
 
 /// An SPU comes that had not been heard: it is missing no more where it has no copy. `None` if it was missing nowhere.

@@ -13,7 +13,7 @@ mod topics;
 
 pub use adopt::{adopt, fenced};
 pub use elect::{Came, InSyncAsked, InSyncRefused, came_back, change_in_sync, elect};
-pub use leaderless::{Heard, heard_at_last, heard_enough, lead_again, without_leaders};
+pub use leaderless::{Heard, heard_at_last, heard_enough, lead_again, learnt_late, without_leaders};
 pub use leave::{StillHolds, replicas, without};
 pub use moves::move_copies;
 pub use place::place;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use cluster_settings::Durability;
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use super::Engine;
 use crate::link::Assignment;
@@ -29,6 +30,7 @@ impl Engine {
         durability: Durability,
     ) -> Result<(), String> {
         let known = Arc::clone(&self.state.metadata);
+        let holds: BTreeSet<_> = hello.held.iter().map(|held| (held.topic_id, held.key.partition)).collect();
         if let Some(next) = decide::adopt(&known, &hello.held) {
             let n_topics = next.topics.len() - known.topics.len();
             tracing::warn!(spu, n_topics, "taking over partitions that the metadata does not have");
@@ -36,13 +38,14 @@ impl Engine {
                 true => {
                     // Others who were away may have heard of further epochs.
                     let fenced = decide::fenced(&known, &next, UNHEARD_EPOCHS);
-                    self.commit(fenced).await.map_err(|error| error.to_string())?
+                    let heard = self.heard_while_open(spu, &holds);
+                    let led = decide::learnt_late(&known, &fenced, &heard, &self.named());
+                    self.commit(led).await.map_err(|error| error.to_string())?
                 }
                 false => self.state.metadata = Arc::new(next),
             }
         }
         self.name_strangers(spu, &hello.held);
-        let holds = hello.held.iter().map(|held| (held.topic_id, held.key.partition)).collect();
         let heard = decide::heard_at_last(&self.state.metadata, spu, &holds).filter(|_| self.state.open);
         if let Some(next) = heard {
             self.commit(next).await.map_err(|error| error.to_string())?;
@@ -69,6 +72,16 @@ impl Engine {
             false => holds.clone(),
         };
         self.gathered.iter().map(|(spu, gathered)| (*spu, has(gathered))).collect()
+    }
+
+    /// The same once this SC serves: those that came before have what the metadata gives them.
+    fn heard_while_open(&self, spu: i32, holds: &BTreeSet<(Uuid, u32)>) -> Heard {
+        let placed_on = |spu: &i32| {
+            let on_it = self.state.metadata.placed().filter(|(_, _, placed)| placed.replicas.contains(spu));
+            on_it.map(|(topic, index, _)| (topic.id, index)).collect()
+        };
+        let before = self.came.iter().map(|spu| (*spu, placed_on(spu)));
+        before.chain([(spu, holds.clone())]).collect()
     }
 
     /// Whether so many SPUs have come that nothing acknowledged can be missing.

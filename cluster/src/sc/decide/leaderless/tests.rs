@@ -170,3 +170,21 @@ fn what_has_one_copy_keeps_its_leader() {
     let metadata = orders(on(&[1]));
     assert_eq!(without_leaders(&metadata, &heard(&[2], &[]), &spus(3)), metadata);
 }
+
+#[test]
+fn what_an_sc_that_serves_learns_of_late_is_led_once_enough_copies_have_spoken() {
+    // An SC without a disk heard 1 and served its topics of one copy; 2 comes later, as one of three.
+    let (before, adopted) = (Metadata::default(), orders(on(&[2, 1, 3])));
+    let late = learnt_late(&before, &adopted, &heard(&[1, 2], &[1]), &spus(3));
+    assert_eq!((placed(&late).leader, &placed(&late).blank), (NOBODY, &[1].into()));
+    let all = world(&[1, 2, 3]);
+    // 3 may have led without 2 by now, and what 1 says of an empty copy is nothing.
+    assert_eq!(lead_again(&late, &all, &said(0, &[(2, 4, 90), (1, 4, 0)])), None);
+    let next = lead_again(&late, &all, &said(0, &[(2, 4, 90), (3, 4, 120)])).unwrap();
+    assert_eq!(placed(&next).leader, 3);
+
+    assert_eq!(learnt_late(&adopted, &adopted, &heard(&[2], &[]), &spus(3)), adopted, "nothing was learnt");
+    assert_eq!(learnt_late(&before, &adopted, &heard(&[1, 2, 3], &[]), &spus(3)), adopted, "all have come");
+    let alone = orders(on(&[2]));
+    assert_eq!(learnt_late(&before, &alone, &heard(&[2], &[]), &spus(3)), alone, "it has one copy");
+}

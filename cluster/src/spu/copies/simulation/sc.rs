@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::link::{Assignment, PartitionKey, ReplicaReport, assignments};
 use crate::sc::decide::{
     Came, Heard, InSyncAsked, World as Facts, adopt, came_back, change_in_sync, elect, fenced, heard_at_last,
-    heard_enough, lead_again, move_copies, without_leaders,
+    heard_enough, lead_again, learnt_late, move_copies, without_leaders,
 };
 use crate::sc::metadata::{Metadata, Placement, Standing, Topic};
 use crate::sc::topic::{Replicas, TopicOptions, TopicSpec};
@@ -87,7 +87,7 @@ impl Sc {
         self.last_links.insert(spu, link);
         let held: Vec<Assignment> = hello.held.into_iter().collect();
         if let Some(next) = adopt(&self.metadata, &held) {
-            self.metadata = if self.open { fenced(&self.metadata, &next, UNHEARD_EPOCHS) } else { next };
+            self.metadata = if self.open { self.learn_late(spu, !held.is_empty(), &next) } else { next };
         }
         if !self.open {
             self.gathered.insert(spu, (hello.fresh, !held.is_empty()));
@@ -113,6 +113,14 @@ impl Sc {
         self.settle();
     }
 
+    /// Of what one learns that serves already.
+    fn learn_late(&self, spu: i32, holds: bool, adopted: &Metadata) -> Metadata {
+        let fenced = fenced(&self.metadata, adopted, UNHEARD_EPOCHS);
+        let placed_on = |spu: &i32| self.metadata.placements().any(|placed| placed.replicas.contains(spu));
+        let came = self.came.iter().map(|spu| (*spu, placed_on(spu))).chain([(spu, holds)]);
+        learnt_late(&self.metadata, &fenced, &came.map(heard_of).collect(), &SPUS.collect())
+    }
+
     fn open(&mut self) {
         self.open = true;
         for (spu, (fresh, holds)) in std::mem::take(&mut self.gathered) {
@@ -122,11 +130,10 @@ impl Sc {
 
     /// Goes on without those that have not come, if it knows enough.
     fn give_up_waiting(&mut self) {
-        let holds = |holds: bool| holds.then_some((TOPIC, 0)).into_iter().collect();
-        let heard: Heard = self.gathered.iter().map(|(spu, (_, has))| (*spu, holds(*has))).collect();
-        // Nobody makes the topic again that an SC would begin without.
-        let known = self.metadata.placements().next().is_some();
-        if !self.open && known && heard_enough(&self.metadata, &heard, &SPUS.collect()) {
+        let heard: Heard = self.gathered.iter().map(|(spu, (_, holds))| heard_of((*spu, *holds))).collect();
+        // Of a cluster that has other topics, of one copy, it knows enough even where it does not know of this one.
+        let others = self.metadata.placements().next().is_none() && !heard.is_empty();
+        if !self.open && (others || heard_enough(&self.metadata, &heard, &SPUS.collect())) {
             let fenced = fenced(&Metadata::default(), &self.metadata, UNHEARD_EPOCHS);
             self.metadata = without_leaders(&fenced, &heard, &SPUS.collect());
             self.open();
@@ -197,4 +204,9 @@ impl Sc {
             ..Facts::default()
         }
     }
+}
+
+/// What an SPU has: its copy or nothing.
+fn heard_of((spu, holds): (i32, bool)) -> (i32, BTreeSet<(Uuid, u32)>) {
+    (spu, holds.then_some((TOPIC, 0)).into_iter().collect())
 }
