@@ -136,9 +136,11 @@ async fn of_guesses_that_come_at_once_at_both_portals_no_more_pass_than_at_one()
     let asked = all.iter().map(|visitor| visitor.post_json("/api/v1/login", &body));
     let answers = futures_util::future::try_join_all(asked).await?;
     let count = |status: u16| answers.iter().filter(|answer| answer.status.as_u16() == status).count();
-    assert_eq!(count(401) + count(429), 40, "nothing else is answered");
+    // A portal that has no time for a password says so instead of letting everybody wait.
+    let (passed, too_busy) = (count(401), count(503));
+    assert_eq!(passed + count(429) + too_busy, 40, "nothing else is answered");
     // One more each twenty seconds, on a machine that takes so long.
-    assert!((10..=12).contains(&count(401)), "{} passed, ten may", count(401));
+    assert!(passed <= 12 && passed + too_busy >= 10, "{passed} passed, ten may; {too_busy} were put off");
     Ok(())
 }
 

@@ -192,6 +192,10 @@ pub struct ReplicaReport {
     /// Places in the log that are damaged and not mended yet.
     #[serde(default)]
     pub damaged: u64,
+    /// The SC lets this SPU lead in this epoch, and it does not: it may have lost what others have of the epoch. It leads
+    /// in a later one.
+    #[serde(default)]
+    pub lost_lead: bool,
 }
 
 /// Where the durable part of a copy ends. Of two copies that are whole of the same epoch the longer has all that the other

@@ -19,7 +19,7 @@ use super::state::{Live, State};
 use super::store::{Store, StoreError};
 use super::topic::CONSUMER_OFFSETS;
 use crate::access::Policy;
-use crate::link::{PartitionKey, ReplicaReport};
+use crate::link::{PartitionKey, ReplicaReport, ReplicaState};
 
 mod gather;
 mod objects;
@@ -251,7 +251,8 @@ impl Engine {
     }
 
     async fn report(&mut self, spu: i32, reports: Vec<ReplicaReport>) {
-        let decides = reports.iter().any(|report| report.durable.is_some());
+        let tells = |report: &ReplicaReport| report.lost_lead || report.state == ReplicaState::Failed;
+        let decides = reports.iter().any(|report| report.durable.is_some() || tells(report));
         let mut keys: Vec<PartitionKey> = Vec::with_capacity(reports.len());
         let known = |report: &ReplicaReport| {
             self.state.metadata.topics.get(&report.key.topic).is_some_and(|topic| topic.id == report.topic_id)

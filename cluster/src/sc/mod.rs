@@ -14,7 +14,7 @@ pub mod metadata;
 pub mod objects;
 mod refusal;
 pub mod state;
-mod store;
+pub(crate) mod store;
 pub mod topic;
 
 pub use handle::{Owner, Sc, SettingsRefused, SpuHello};

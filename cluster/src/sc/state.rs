@@ -8,7 +8,7 @@ use cluster_settings::{PublicEndpoint, Settings};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::decide::World;
+use super::decide::{Unwell, World};
 use super::metadata::{Metadata, Standing, Topic};
 use super::objects::{self, CustomSpu, SpuGroup, Table};
 use super::topic::TopicOptions;
@@ -147,6 +147,7 @@ impl State {
             lost: live.lost.clone(),
             calm: live.calm,
             fixed: !live.old.is_empty(),
+            unwell: Unwell::of(&self.metadata, &live.reports),
             leaving: spus().filter(|spu| spu.leaving).map(|spu| spu.id).collect(),
             partitions_limit: settings.map_or(0, |settings| settings.limits.partitions),
         }

@@ -43,7 +43,11 @@ pub struct Store {
 impl Store {
     /// The store in this folder, which is made if it is missing.
     pub fn open(dir: PathBuf) -> Result<Self, StoreError> {
-        let disk = Arc::new(RealDisk);
+        Self::over(dir, Arc::new(RealDisk))
+    }
+
+    /// The same on any disk.
+    pub fn over(dir: PathBuf, disk: Arc<dyn Disk>) -> Result<Self, StoreError> {
         disk.create_dir(&dir).map_err(|reason| StoreError::Write { path: dir.clone(), reason })?;
         Ok(Self { dir, disk })
     }
@@ -65,27 +69,25 @@ impl Store {
 
     /// Keeps the metadata; it survives a power cut when this returns.
     pub async fn save_metadata(&self, metadata: Arc<Metadata>) -> Result<(), StoreError> {
+        let store = self.clone();
+        without_blocking(self.metadata_path(), move || store.write_metadata(&metadata)).await
+    }
+
+    /// The same for whoever may block.
+    pub(crate) fn write_metadata(&self, metadata: &Metadata) -> Result<(), StoreError> {
         let plain = metadata.objects.is_empty();
         let version = if plain { METADATA_VERSION_WITHOUT_OBJECTS } else { METADATA_VERSION };
-        self.save(self.metadata_path(), version, metadata).await
+        self.write(self.metadata_path(), version, metadata)
     }
 
     /// Keeps the settings.
     pub async fn save_settings(&self, settings: Settings) -> Result<(), StoreError> {
-        self.save(self.settings_path(), SETTINGS_VERSION, Arc::new(settings)).await
+        let (store, path) = (self.clone(), self.settings_path());
+        without_blocking(path.clone(), move || store.write(path, SETTINGS_VERSION, &settings)).await
     }
 
-    async fn save<T: Serialize + Send + Sync + 'static>(
-        &self,
-        path: PathBuf,
-        version: u32,
-        value: Arc<T>,
-    ) -> Result<(), StoreError> {
-        let disk = Arc::clone(&self.disk);
-        let target = path.clone();
-        let written =
-            tokio::task::spawn_blocking(move || document::save_json(&*disk, &target, version, &*value)).await;
-        let written = written.unwrap_or_else(|panic| Err(std::io::Error::other(panic)));
+    fn write(&self, path: PathBuf, version: u32, value: &impl Serialize) -> Result<(), StoreError> {
+        let written = document::save_json(&*self.disk, &path, version, value);
         written.map_err(|reason| StoreError::Write { path, reason })
     }
 
@@ -100,6 +102,14 @@ impl Store {
     fn in_dir(&self, name: &str) -> PathBuf {
         Path::join(&self.dir, name)
     }
+}
+
+async fn without_blocking(
+    path: PathBuf,
+    write: impl FnOnce() -> Result<(), StoreError> + Send + 'static,
+) -> Result<(), StoreError> {
+    let written = tokio::task::spawn_blocking(write).await;
+    written.unwrap_or_else(|panic| Err(StoreError::Write { path, reason: std::io::Error::other(panic) }))
 }
 
 #[cfg(test)]

@@ -72,7 +72,7 @@ impl Spu {
         stream::iter(assignments)
             .map(|assignment| {
                 let known = known.get(&assignment.key).cloned();
-                let leads = Some(assignment.leader) == own_id && self.may_lead(&assignment);
+                let leads = Some(assignment.leader) == own_id && self.bygone.may_lead(&assignment);
                 // Boxed, since the compiler cannot tell that the bare future may change threads.
                 self.next_replica(known, assignment, leads, durability).boxed()
             })
@@ -103,13 +103,6 @@ impl Spu {
     /// What an acknowledgement promises.
     pub(super) fn durability(&self) -> Durability {
         self.policy.borrow().as_ref().map_or(Durability::Disk, |policy| policy.settings.durability)
-    }
-
-    /// What others follow is led in an epoch that began after this process did, since the one before may have
-    /// given them what it then lost.
-    fn may_lead(&self, assignment: &Assignment) -> bool {
-        let began = self.started_with.get(&assignment.key).is_none_or(|epoch| *epoch < assignment.epoch);
-        assignment.replicas.len() == 1 || began
     }
 
     /// Throws a copy away that is of no use any more and begins it where its leader's log does.

@@ -8,6 +8,7 @@
 //! named by topic, incarnation and number, so that a topic made again under an old name starts empty.
 
 mod assign;
+mod bygone;
 mod compressed;
 pub mod consumers;
 mod copies;
@@ -25,7 +26,6 @@ mod turns;
 mod upkeep;
 mod whole;
 
-use std::collections::BTreeMap;
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -40,7 +40,7 @@ use tracing::error;
 
 use crate::access::PolicyWatch;
 use crate::config::ScrubConfig;
-use crate::link::{PartitionKey, SpuLink};
+use crate::link::SpuLink;
 use crate::peer::Peers;
 use crate::usage::Usage;
 
@@ -48,6 +48,7 @@ pub use kept::load as kept_assignments;
 pub use replicas::{Replica, Replicas};
 pub use requests::Requests;
 
+use bygone::Bygone;
 use consumers::Consumers;
 use copies::{Follows, Leads, Pace};
 use scrub::Scrub;
@@ -99,8 +100,8 @@ pub struct Spu {
     moves: Pace,
     /// Of which epochs its copies are whole.
     wholes: Wholes,
-    /// Epochs of the assignments kept on disk at the start: what this SPU led in them it leads no more.
-    started_with: BTreeMap<PartitionKey, u32>,
+    /// In which epochs its copies are led no more.
+    bygone: Bygone,
     consumers: Consumers,
     link: SpuLink,
     policy: PolicyWatch,
@@ -132,7 +133,6 @@ impl Spu {
         let store = Store::new(&log_folder(&folder), u64::MAX, options.host_reserve_bytes);
         let consumers = Consumers::new(link.clone());
         let kept = Arc::clone(&link.view().borrow());
-        let started_with = kept.assignments.values().map(|kept| (kept.key.clone(), kept.epoch));
         let scrub = Scrub::new(scrub, &name);
         let folders = store.list().await?;
         let on_disk = folders.iter().filter_map(|folder| {
@@ -149,7 +149,7 @@ impl Spu {
             peers,
             moves: Pace::new(options.move_bytes_per_second),
             wholes,
-            started_with: started_with.collect(),
+            bygone: Bygone::of(kept.assignments.values()),
             consumers,
             link,
             policy,

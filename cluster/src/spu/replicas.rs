@@ -84,8 +84,8 @@ impl Replica {
         (self.assignment.topic_id, self.assignment.key.partition)
     }
 
-    /// How it stands, for the SC, with so many damaged places, whole of this epoch.
-    pub fn report(&self, damaged: u64, whole: Option<u32>) -> ReplicaReport {
+    /// How it stands, for the SC, with so many damaged places, whole of this epoch, and whether it is to lead and does not.
+    pub(super) fn report(&self, damaged: u64, whole: Option<u32>, lost_lead: bool) -> ReplicaReport {
         let (state, offsets, size) = match &self.log {
             Ok(log) => {
                 let state = match log.state() {
@@ -107,6 +107,7 @@ impl Replica {
             size,
             durable: self.durable(whole),
             damaged,
+            lost_lead,
         }
     }
 

@@ -22,6 +22,7 @@ impl Spu {
             tokio::select! {
                 () = self.stop.cancelled() => return,
                 () = changed(&mut elsewhere) => self.follow_settings(),
+                () = self.leads.one_failed() => self.replicas.all().iter().for_each(|replica| self.report(replica)),
                 _ = ticks.tick() => self.maintain().await,
             }
         }
@@ -30,8 +31,13 @@ impl Spu {
     async fn maintain(self: &Arc<Self>) {
         let mut failed = false;
         for replica in self.replicas.all() {
+            let open = replica.log.as_ref().is_ok_and(|log| log.state() == State::Open);
+            if !open {
+                // Opened again it may have less, and leads in another epoch only.
+                self.bygone.add(&replica.assignment);
+            }
             match &replica.log {
-                Ok(log) if log.state() == State::Open => {
+                Ok(log) if open => {
                     if let Err(error) = log.maintain().await {
                         warn!(partition = %replica.assignment.key, %error, "retention did not run");
                     }

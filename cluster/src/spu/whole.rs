@@ -11,7 +11,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use cluster_storage::disk::RealDisk;
+use cluster_storage::disk::{Disk, RealDisk};
 use cluster_storage::{OpenError, document};
 use serde::{Deserialize, Serialize};
 use tokio::task::spawn_blocking;
@@ -41,7 +41,7 @@ struct Known {
 /// The epochs of one SPU's copies.
 #[derive(Debug)]
 pub(super) struct Wholes {
-    path: PathBuf,
+    folder: PathBuf,
     known: Arc<Mutex<Known>>,
     /// Whoever waits for it finds most often that the one before has written its change, too. A write that nobody waits
     /// for any more keeps its turn until it is done.
@@ -51,20 +51,18 @@ pub(super) struct Wholes {
 impl Wholes {
     /// What the SPU of this folder kept, of the copies that are on its disk.
     pub(super) async fn load(folder: &Path, on_disk: BTreeSet<CopyId>) -> Result<Self, OpenError> {
-        let path = folder.join("whole");
-        let kept: Vec<Entry> = document::load_json(&RealDisk, &path, VERSION)?.unwrap_or_default();
-        let (here, elsewhere): (Vec<_>, Vec<_>) = kept
-            .into_iter()
-            .map(|kept| ((kept.topic_id, kept.partition), kept.epoch))
-            .partition(|(copy, _)| on_disk.contains(copy));
+        let kept = read(&RealDisk, folder)?;
+        let (here, elsewhere): (Vec<_>, Vec<_>) =
+            kept.into_iter().partition(|(copy, _)| on_disk.contains(copy));
         let known = Known {
             epochs: here.into_iter().collect(),
             // A copy that is gone must not be whole when it is made again.
             n_changes: u64::from(!elsewhere.is_empty()),
             n_kept: 0,
         };
-        let wholes = Self { path, known: Arc::new(Mutex::new(known)), writing: Arc::default() };
-        wholes.keep_changes().await.map_err(OpenError::io(&wholes.path))?;
+        let wholes =
+            Self { folder: folder.to_owned(), known: Arc::new(Mutex::new(known)), writing: Arc::default() };
+        wholes.keep_changes().await.map_err(OpenError::io(path(folder)))?;
         Ok(wholes)
     }
 
@@ -104,10 +102,10 @@ impl Wholes {
         if self.lock().n_kept >= wanted {
             return Ok(());
         }
-        let (path, known) = (self.path.clone(), Arc::clone(&self.known));
+        let (folder, known) = (self.folder.clone(), Arc::clone(&self.known));
         let write = move || {
             let _turn = turn;
-            write(&path, &known)
+            write_known(&folder, &known)
         };
         spawn_blocking(write).await?
     }
@@ -121,19 +119,31 @@ fn lock(known: &Mutex<Known>) -> MutexGuard<'_, Known> {
     known.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn write(path: &Path, known: &Mutex<Known>) -> io::Result<()> {
-    let (entries, n_changes) = {
+fn write_known(folder: &Path, known: &Mutex<Known>) -> io::Result<()> {
+    let (epochs, n_changes) = {
         let known = lock(known);
-        let entry =
-            |(copy, epoch): (&CopyId, &u32)| Entry { topic_id: copy.0, partition: copy.1, epoch: *epoch };
-        (known.epochs.iter().map(entry).collect::<Vec<_>>(), known.n_changes)
+        (known.epochs.clone(), known.n_changes)
     };
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder)?;
-    }
-    document::save_json(&RealDisk, path, VERSION, &entries)?;
+    write(&RealDisk, folder, &epochs)?;
     lock(known).n_kept = n_changes;
     Ok(())
+}
+
+fn path(folder: &Path) -> PathBuf {
+    folder.join("whole")
+}
+
+/// What is on this disk.
+pub(super) fn read(disk: &dyn Disk, folder: &Path) -> Result<BTreeMap<CopyId, u32>, OpenError> {
+    let kept: Vec<Entry> = document::load_json(disk, &path(folder), VERSION)?.unwrap_or_default();
+    Ok(kept.into_iter().map(|kept| ((kept.topic_id, kept.partition), kept.epoch)).collect())
+}
+
+/// Replaces it; on disk when this returns. Blocks.
+pub(super) fn write(disk: &dyn Disk, folder: &Path, epochs: &BTreeMap<CopyId, u32>) -> io::Result<()> {
+    let entry = |(copy, epoch): (&CopyId, &u32)| Entry { topic_id: copy.0, partition: copy.1, epoch: *epoch };
+    disk.create_dir(folder)?;
+    document::save_json(disk, &path(folder), VERSION, &epochs.iter().map(entry).collect::<Vec<_>>())
 }
 
 #[cfg(test)]

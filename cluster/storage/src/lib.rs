@@ -38,6 +38,8 @@ mod tests;
 
 pub use config::{Commit, Config, Durability};
 pub use error::{AppendError, Corruption, Full, OpenError, ReadError, RepairError, TruncateError};
+#[cfg(feature = "simulated")]
+pub use log::SteppedLog;
 pub use log::{Damage, Isolation, Offsets, Scrubbed, Slice, State};
 pub use partition::{Appended, Maintained, Partition, Repair, Ticket};
 pub use quota::Quota;

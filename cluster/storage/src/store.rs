@@ -104,15 +104,20 @@ impl Store {
     /// Opens a partition, making it if it is not there, and recovers it: what a crash tore off the end is cut.
     /// A partition must be open once only.
     pub async fn open(&self, name: &PartitionName, config: Config) -> Result<Partition, OpenError> {
-        Partition::open(self.clone(), self.root.join(name.to_string()), config).await
+        Partition::open(self.clone(), self.folder_of(name), config).await
     }
 
     /// Removes a partition that is not open, for one that cannot be opened. None of that name is fine.
     pub async fn remove(&self, name: &PartitionName) -> Result<(), OpenError> {
-        let (store, folder) = (self.clone(), self.root.join(name.to_string()));
+        let (store, folder) = (self.clone(), self.folder_of(name));
         task::spawn_blocking(move || store.remove_folder(&folder))
             .await
             .unwrap_or_else(|panic| Err(lost(panic)))
+    }
+
+    /// Where a partition is.
+    pub(crate) fn folder_of(&self, name: &PartitionName) -> PathBuf {
+        self.root.join(name.to_string())
     }
 
     /// Takes the folder's name away first, so that after a crash it is either whole or none.
@@ -136,7 +141,7 @@ impl Store {
         self.disk.sync_dir(parent).map_err(OpenError::io(parent))
     }
 
-    fn list_now(&self) -> Result<Vec<PartitionName>, OpenError> {
+    pub(crate) fn list_now(&self) -> Result<Vec<PartitionName>, OpenError> {
         self.make_root()?;
         let mut names = Vec::new();
         for folder in self.disk.list(&self.root).map_err(OpenError::io(&*self.root))? {

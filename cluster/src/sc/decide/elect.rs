@@ -80,11 +80,11 @@ pub fn change_in_sync(
     Ok(next)
 }
 
-/// Gives every partition whose leader is away another one that is in sync and there, in a new epoch, and takes SPUs
-/// that are away out of the sets as long as enough are left; `None` if nothing changes. Where nobody in sync is
-/// there, the partition waits for its leader.
+/// Gives every partition whose leader is away, or whose leader's disk failed, another one that is in sync and there, in a
+/// new epoch, and takes SPUs that are away out of the sets as long as enough are left; `None` if nothing changes. Where
+/// nobody in sync is there, the partition waits for its leader. One that can lead in a later epoch only gets that.
 pub fn elect(metadata: &Metadata, world: &World) -> Option<Metadata> {
-    metadata.with_placements(|_, _, placed| settled(placed, world))
+    metadata.with_placements(|topic, index, placed| settled((topic.id, index), placed, world))
 }
 
 /// An SPU of which more has to be known than that it is there.
@@ -138,14 +138,18 @@ fn led_since(placed: &Placement, world: &World, came: &Came<'_>, holds: bool) ->
     Some(anew)
 }
 
-fn settled(placed: &Placement, world: &World) -> Option<Placement> {
+fn settled((topic, index): (Uuid, u32), placed: &Placement, world: &World) -> Option<Placement> {
     // Who is in sync is not known.
     if placed.leader == NOBODY {
         return None;
     }
     let here: BTreeSet<i32> =
         placed.in_sync.spus.iter().copied().filter(|spu| !world.gone.contains(spu)).collect();
-    let leads_on = !world.gone.contains(&placed.leader);
+    let takes = |spu: i32| world.unwell.takes(topic, index, spu);
+    let mut able = placed.replicas.iter().copied().filter(|spu| here.contains(spu) && world.online(*spu));
+    let able_and_well = able.clone().find(|spu| takes(*spu));
+    let is_well = takes(placed.leader) || able_and_well.is_none();
+    let leads_on = !world.gone.contains(&placed.leader) && is_well && !world.unwell.waits(topic, index);
     let enough = here.len() >= placed.least_in_sync();
     let shrinks = enough && here != placed.in_sync.spus;
     if leads_on && !shrinks {
@@ -153,7 +157,8 @@ fn settled(placed: &Placement, world: &World) -> Option<Placement> {
     }
     let leader = match leads_on {
         true => placed.leader,
-        false => *placed.replicas.iter().find(|spu| here.contains(spu) && world.online(**spu))?,
+        // A broken disk is better than nobody: it can still be read.
+        false => able_and_well.or_else(|| able.next())?,
     };
     let epoch = placed.epoch + u32::from(!leads_on);
     let in_sync = match shrinks {

@@ -10,6 +10,7 @@ mod moves;
 mod place;
 mod provision;
 mod topics;
+mod unwell;
 
 pub use adopt::{adopt, fenced};
 pub use elect::{Came, InSyncAsked, InSyncRefused, came_back, change_in_sync, elect};
@@ -19,6 +20,7 @@ pub use moves::move_copies;
 pub use place::place;
 pub use provision::{confirm_retired, ensure_consumer_offsets, provision};
 pub use topics::{NewTopic, add_partitions, create_topic, delete_topic};
+pub use unwell::Unwell;
 
 /// What the decisions depend on besides the metadata.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -37,6 +39,8 @@ pub struct World {
     pub calm: bool,
     /// Whether an SPU is there that is too old to know of copies that move.
     pub fixed: bool,
+    /// Copies that cannot do what they should.
+    pub unwell: Unwell,
     /// Most partitions over all topics.
     pub partitions_limit: u32,
 }

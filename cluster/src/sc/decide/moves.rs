@@ -141,9 +141,10 @@ fn level(metadata: &Metadata, world: &World) -> Option<Metadata> {
 
 /// Gives the lead back to the preferred leaders that are there and in sync.
 fn lead_back(metadata: &Metadata, world: &World) -> Option<Metadata> {
-    metadata.with_placements(|_, _, placed| {
+    metadata.with_placements(|topic, index, placed| {
         let preferred = *placed.replicas.first()?;
         let back = preferred != placed.leader
+            && world.unwell.takes(topic.id, index, preferred)
             && placed.in_sync.spus.contains(&preferred)
             && world.online(preferred)
             && !world.gone.contains(&preferred);

@@ -183,7 +183,7 @@ impl Feed {
 }
 
 /// The batches at the start that are of one epoch, and the offset behind them.
-fn of_one_epoch(bytes: Bytes) -> (Bytes, Option<i64>) {
+pub(super) fn of_one_epoch(bytes: Bytes) -> (Bytes, Option<i64>) {
     let (mut at, mut epoch, mut next) = (0, None, None);
     while let Ok(header) = Header::parse(&bytes[at..]) {
         if epoch.is_some_and(|epoch| epoch != header.leader_epoch) {

@@ -26,7 +26,7 @@ use crate::spu::{Replica, Spu, changed};
 const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 
 /// Batches in a parcel: what a leader stored is taken as it is.
-const LIMITS: Limits = Limits { batch_bytes: 128 << 20, batches: usize::MAX };
+pub(super) const LIMITS: Limits = Limits { batch_bytes: 128 << 20, batches: usize::MAX };
 
 /// Why following ended.
 #[derive(Debug, thiserror::Error)]

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use cluster_storage::Partition;
-use tokio::sync::watch;
+use cluster_storage::{Partition, State};
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, interval, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
@@ -30,6 +30,8 @@ pub(in crate::spu) struct Lead {
     pub(super) log: Partition,
     leading: Mutex<Leading>,
     link: SpuLink,
+    /// Told when the log takes nothing any more.
+    failed: Arc<Notify>,
     /// Version of the copies that the SC told last.
     told: watch::Sender<u32>,
     begin: Instant,
@@ -97,9 +99,18 @@ impl Lead {
     async fn keep_up(self: Arc<Self>) {
         let (mut leo, mut durable) = (self.log.watch_leo(), self.log.watch_durable());
         let mut ticks = interval(PERIOD);
+        let fails = async {
+            let mut state = self.log.watch_state();
+            if state.wait_for(|state| *state != State::Open).await.is_ok() {
+                self.failed.notify_one();
+            }
+            std::future::pending::<()>().await;
+        };
+        tokio::pin!(fails);
         loop {
             tokio::select! {
                 () = self.over.cancelled() => return,
+                () = &mut fails => {}
                 () = changed(&mut leo) => {}
                 () = changed(&mut durable) => {}
                 _ = ticks.tick() => {}
@@ -120,12 +131,18 @@ fn ends(log: &Partition) -> Ends {
 #[derive(Debug, Default)]
 pub(in crate::spu) struct Leads {
     by_key: Mutex<HashMap<PartitionKey, (Arc<Lead>, DropGuard)>>,
+    failed: Arc<Notify>,
 }
 
 impl Leads {
     /// The lead of this partition.
     pub(in crate::spu) fn get(&self, key: &PartitionKey) -> Option<Arc<Lead>> {
         self.lock().get(key).map(|(lead, _)| Arc::clone(lead))
+    }
+
+    /// Returns when the log of one of them takes nothing any more.
+    pub(in crate::spu) async fn one_failed(&self) {
+        self.failed.notified().await;
     }
 
     /// Makes them what the replicas say: new ones begin, others end, and those that go on hear which copies are in
@@ -138,12 +155,37 @@ impl Leads {
             let same = known
                 .remove(&assignment.key)
                 .filter(|(lead, _)| lead.is_of(assignment) && lead.log.is_same(log));
-            let lead = same.unwrap_or_else(|| begin(own, assignment, log.clone(), link.clone()));
+            let lead = same.unwrap_or_else(|| self.begin(own, assignment, log.clone(), link.clone()));
             lead.0.tell(|leading, now_ms| leading.told(assignment, now_ms));
             lead.0.told.send_replace(assignment.in_sync.version);
             next.insert(assignment.key.clone(), lead);
         }
         *known = next;
+    }
+
+    fn begin(
+        &self,
+        own: i32,
+        assignment: &Assignment,
+        log: Partition,
+        link: SpuLink,
+    ) -> (Arc<Lead>, DropGuard) {
+        let over = CancellationToken::new();
+        let leading = Leading::new(own, assignment, ends(&log), 0);
+        let lead = Arc::new(Lead {
+            key: assignment.key.clone(),
+            topic_id: assignment.topic_id,
+            epoch: assignment.epoch,
+            log,
+            leading: Mutex::new(leading),
+            link,
+            failed: Arc::clone(&self.failed),
+            told: watch::Sender::new(assignment.in_sync.version),
+            begin: Instant::now(),
+            over: over.clone(),
+        });
+        tokio::spawn(Arc::clone(&lead).keep_up());
+        (lead, over.drop_guard())
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<PartitionKey, (Arc<Lead>, DropGuard)>> {
@@ -156,22 +198,4 @@ impl Lead {
     pub(in crate::spu) fn is_of(&self, assignment: &Assignment) -> bool {
         (self.topic_id, self.epoch) == (assignment.topic_id, assignment.epoch)
     }
-}
-
-fn begin(own: i32, assignment: &Assignment, log: Partition, link: SpuLink) -> (Arc<Lead>, DropGuard) {
-    let over = CancellationToken::new();
-    let leading = Leading::new(own, assignment, ends(&log), 0);
-    let lead = Arc::new(Lead {
-        key: assignment.key.clone(),
-        topic_id: assignment.topic_id,
-        epoch: assignment.epoch,
-        log,
-        leading: Mutex::new(leading),
-        link,
-        told: watch::Sender::new(assignment.in_sync.version),
-        begin: Instant::now(),
-        over: over.clone(),
-    });
-    tokio::spawn(Arc::clone(&lead).keep_up());
-    (lead, over.drop_guard())
 }

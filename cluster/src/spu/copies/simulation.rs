@@ -1,9 +1,11 @@
-//! The life of one partition on three of four SPUs, as a seed wills it: crashes that lose what was not synced, lost disks,
-//! the SC's too, pauses, links that break, words that come late, SPUs that are to leave. What decides is the real code
-//! ([`super::leading`], [`super::answer`] and [`crate::sc::decide`]); logs, streams and the SC's links are as simple as
-//! they can be. After each step nothing that was committed may be missing where it must be, and at the end, when all is
-//! well again, all copies are one.
+//! The life of one partition on three of four SPUs, as a seed wills it: power cuts in the middle of anything, disks that
+//! are full, fail or are lost, the SC's too, pauses, links that break, words that come late, SPUs that are to leave. What
+//! decides is the real code ([`super::leading`], [`super::answer`] and [`crate::sc::decide`]), and so is what keeps: the
+//! logs, their recovery and cutting back, the documents of SPUs and SC, over disks that forget what was not synced
+//! ([`cluster_storage::disk::simulated`]). Streams and the SC's links are as simple as they can be. After each step
+//! nothing that was committed may be missing where it must be, and at the end, when all is well again, all copies are one.
 
+mod copy;
 mod nature;
 mod sc;
 mod spu;

@@ -153,7 +153,9 @@ impl Spu {
     /// Tells the SC how a copy stands.
     pub(super) fn report(&self, replica: &Replica) {
         let damaged = self.scrub.known().n_places_of(&segment_of(replica, 0));
-        self.link.report(replica.report(damaged as u64, self.wholes.of(replica.id())));
+        let to_lead = Some(replica.assignment.leader) == self.id();
+        let lost_lead = to_lead && !self.bygone.may_lead(&replica.assignment);
+        self.link.report(replica.report(damaged as u64, self.wholes.of(replica.id()), lost_lead));
     }
 
     fn count_damage(&self, known: &Known) {

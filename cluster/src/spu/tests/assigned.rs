@@ -6,6 +6,7 @@ use tokio::time::timeout;
 
 use super::fixture::{Controller, SliceSeen, Unit, assignment, batch, numbers, produced, stream_fetch};
 use crate::connection::tests::fixture::{Cluster, DEADLINE, request};
+use crate::link::{Assignment, ReplicaState};
 use crate::sc::topic::TopicOptions;
 
 fn folders(root: &Path) -> usize {
@@ -130,4 +131,44 @@ async fn a_changed_epoch_is_in_every_batch_stored_after_it() {
     let slice = SliceSeen::parse(client.response().await.unwrap());
     let epochs: Vec<i32> = slice.batches.iter().map(|batch| batch.header().leader_epoch).collect();
     assert_eq!(epochs, [3, 4]);
+}
+
+/// The only partition of `copied`, which another SPU has a copy of.
+fn copied(topic_id: u128, epoch: u32) -> Assignment {
+    let alone = assignment("copied", 0, topic_id, TopicOptions::default());
+    Assignment { epoch, replicas: vec![5001, 5002], factor: 2, ..alone }
+}
+
+#[tokio::test]
+async fn what_an_spu_led_before_it_began_anew_it_leads_in_a_later_epoch_only_and_says_so() {
+    let (folder, cluster) = (tempfile::tempdir().unwrap(), Cluster::new());
+    let listener = Controller::listen(folder.path());
+    let unit = Unit::start(folder.path(), cluster.settings(), vec![copied(1, 3)]).await;
+    let mut controller = Controller::accept(&listener).await;
+    controller.tell(vec![copied(1, 3)], &[]).await;
+    assert_eq!(controller.reported("copied", |report| report.lost_lead).await.epoch, 3);
+    controller.tell(vec![copied(1, 4)], &[]).await;
+    assert_eq!(controller.reported("copied", |report| !report.lost_lead).await.epoch, 4);
+    // Another topic of that name begins with the first epoch, and nothing of it was lost.
+    controller.tell(vec![copied(9, 0)], &[1]).await;
+    let report = controller.reported("copied", |report| report.epoch == 0).await;
+    assert_eq!((report.topic_id, report.lost_lead), (uuid::Uuid::from_u128(9), false));
+    drop(unit);
+}
+
+#[tokio::test]
+async fn the_sc_hears_at_once_that_a_leaders_log_failed() {
+    let (folder, cluster) = (tempfile::tempdir().unwrap(), Cluster::new());
+    let listener = Controller::listen(folder.path());
+    let unit = Unit::with_numbers(folder.path(), &cluster).await;
+    let mut controller = Controller::accept(&listener).await;
+    controller.put(vec![copied(1, 3)], &[]).await;
+    // The next epoch's segment has nowhere to be.
+    let log = folder.path().join(format!("main-0/log/copied-{}-0", uuid::Uuid::from_u128(1).simple()));
+    std::fs::remove_dir_all(log).unwrap();
+    controller.put(vec![copied(1, 4)], &[]).await;
+    let stored = produced(&mut unit.client(&cluster).await, "copied", &[(0, &batch(&["a"]))]).await;
+    assert_eq!(stored[0].1, 56);
+    let report = controller.reported("copied", |report| report.state == ReplicaState::Failed).await;
+    assert_eq!(report.epoch, 4);
 }

@@ -19,7 +19,7 @@ use crate::config::ScrubConfig;
 use crate::connection::tests::fixture::{Client, Cluster, DEADLINE, DOMAIN, Running};
 use crate::internal::Dialler;
 use crate::link::message::{FromSc, FromSpu, ViewChange};
-use crate::link::{Assignment, PartitionKey, SpuLink};
+use crate::link::{Assignment, PartitionKey, ReplicaReport, SpuLink};
 use crate::peer::Peers;
 use crate::sc::topic::{CONSUMER_OFFSETS, TopicOptions};
 use crate::spu::{Spu, SpuOptions, kept_assignments};
@@ -177,6 +177,22 @@ impl Controller {
             assigned.iter().map(|assignment| (assignment.key.topic.clone(), assignment.topic_id)).collect();
         let change = ViewChange { revision: self.revision, whole: true, assigned, topics_made, ..change };
         self.send(&FromSc::View(change)).await;
+    }
+
+    /// The next report of this partition of which this is so.
+    pub(super) async fn reported(
+        &mut self,
+        topic: &str,
+        is_so: impl Fn(&ReplicaReport) -> bool,
+    ) -> ReplicaReport {
+        loop {
+            if let FromSpu::Report(reports) = self.next().await
+                && let Some(found) =
+                    reports.into_iter().find(|report| report.key.topic == topic && is_so(report))
+            {
+                return found;
+            }
+        }
     }
 
     /// Waits until the view that was sent last is confirmed.

@@ -123,7 +123,7 @@ async fn a_reader_who_meets_damage_gets_what_another_copy_has_and_the_file_is_wh
     let counted = (usage.damage_found.get(), usage.damage_mended.get(), usage.damaged.get());
     assert_eq!(counted, (1, 1, 0));
     // The partition goes on: a segment was closed, nothing was cut off.
-    assert_eq!(unit.spu.replicas().get("numbers", 0).unwrap().report(0, None).log_end, 6);
+    assert_eq!(unit.spu.replicas().get("numbers", 0).unwrap().report(0, None, false).log_end, 6);
     stop.cancel();
 }
 

@@ -4,8 +4,8 @@
 //! real code over a simulated disk which forgets what was not synced and fails when told to. All calls block.
 
 mod real;
-#[cfg(test)]
-pub(crate) mod simulated;
+#[cfg(any(test, feature = "simulated"))]
+pub mod simulated;
 
 pub use real::RealDisk;
 

@@ -7,6 +7,8 @@ mod recover;
 mod repair;
 mod retention;
 mod scrub;
+#[cfg(feature = "simulated")]
+mod stepped;
 mod tail;
 mod truncate;
 mod view;
@@ -19,6 +21,8 @@ use bytes::Bytes;
 pub(crate) use repair::Rewriting;
 pub(crate) use scrub::Seen;
 pub use scrub::{Damage, Scrubbed};
+#[cfg(feature = "simulated")]
+pub use stepped::SteppedLog;
 pub(crate) use view::View;
 pub(crate) use write::{Log, Origin};
 

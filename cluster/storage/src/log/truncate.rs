@@ -64,13 +64,25 @@ impl Log {
         let index = Index::open(&*self.store.disk, &last.index_path(), last.base());
         let open = OpenSegment { identity: last.identity(), log, index };
         let (position, offset) = open.place(to, last.len()).map_err(unread)?;
-        if let Some(index) = &open.index {
-            let mark = Mark { len: position, next_offset: offset, last_append_ms: last.last_append_ms() };
-            index.set_mark(mark)?;
-            index.sync()?;
+        match &open.index {
+            Some(index) => {
+                let mark = Mark { len: position, next_offset: offset, last_append_ms: last.last_append_ms() };
+                index.set_mark(mark)?;
+                index.sync()?;
+            }
+            None => self.remove_index(last)?,
         }
         open.log.truncate(position)?;
         open.log.sync_data()
+    }
+
+    /// An index that cannot be read now may be read later, with its mark behind the log's end then.
+    fn remove_index(&self, of: &Segment) -> io::Result<()> {
+        match self.store.disk.remove(&of.index_path()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            removed => removed?,
+        }
+        self.store.disk.sync_dir(&self.folder)
     }
 }
 

@@ -283,10 +283,12 @@ impl Log {
         Ok(())
     }
 
-    /// Cuts off what a failed write may have left behind.
+    /// Cuts off what a failed write may have left behind, for good: were it there again after a power cut, in the place
+    /// of batches that others have from this log by then, copies would differ within one epoch.
     fn take_back(&self, bytes: u64, error: &io::Error) -> AppendError {
         self.store.quota.give_back(bytes);
-        let cut = self.active.files.log.truncate(self.active.written);
+        let log = &self.active.files.log;
+        let cut = log.truncate(self.active.written).and_then(|()| log.sync_data());
         match cut {
             Ok(()) if is_out_of_space(error) => Full::Disk.into(),
             Ok(()) => self.fail("writing", error),

@@ -1,10 +1,12 @@
 //! A copy follows its leader: offsets and epochs kept, an end that the leader does not have cut off, and what is
 //! committed kept through every crash.
 
+use std::io::ErrorKind;
+
 use super::sample::batch;
 use super::world::{DEADLINE, open, read_all};
 use crate::batch::{self, Batch, Limits};
-use crate::disk::simulated::{Random, SimulatedDisk};
+use crate::disk::simulated::{Fault, Random, SimulatedDisk};
 use crate::{AppendError, Commit, Config, Isolation, Partition, TruncateError};
 
 const LIMITS: Limits = Limits { batch_bytes: 1 << 20, batches: 1 << 10 };
@@ -66,6 +68,35 @@ async fn a_copy_is_the_leaders_log_byte_by_byte() {
         [(2, None), (3, Some((3, 4))), (4, Some((3, 4))), (5, Some((5, 6))), (9, Some((5, 6)))]
     {
         assert_eq!(copy.end_of_epoch(epoch), end, "epoch {epoch}");
+    }
+}
+
+#[tokio::test]
+async fn an_error_at_any_operation_of_a_cut_leaves_a_log_that_opens_again() {
+    for at in 1.. {
+        let disk = SimulatedDisk::new(at);
+        let copy = open(&disk, &told(3)).await.unwrap();
+        lead(&copy, 3, &["one", "two", "three"]).await;
+        copy.commit(2);
+        copy.close().await;
+        let copy = open(&disk, &told(3)).await.unwrap();
+        let before = stored(&copy).await;
+        disk.set_fault(Some(Fault { at, kind: ErrorKind::Other, lasting: false }));
+        copy.truncate(2).await.ok();
+        let fired = disk.fault_fired();
+        copy.close().await;
+        disk.set_fault(None);
+        for disk in [disk.copy(), disk.restart()] {
+            let after = match open(&disk, &told(3)).await {
+                Ok(copy) => stored(&copy).await,
+                Err(error) => panic!("an error at operation {at} of the cut: {error}"),
+            };
+            assert!(!after.is_empty() && before.starts_with(&after), "an error at operation {at} of the cut");
+        }
+        if !fired {
+            assert!(at > 10, "{at} operations are no cut");
+            return;
+        }
     }
 }
 

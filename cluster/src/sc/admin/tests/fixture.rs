@@ -157,6 +157,7 @@ impl SpuLink {
                     topic_id: assignment.topic_id,
                     epoch: assignment.epoch,
                     state: ReplicaState::Online,
+                    lost_lead: false,
                     base_offset: 0,
                     high_watermark: 0,
                     log_end: 0,

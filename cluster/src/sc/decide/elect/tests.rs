@@ -4,6 +4,8 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::*;
+use crate::link::{ReplicaReport, ReplicaState};
+use crate::sc::decide::Unwell;
 use crate::sc::metadata::{Standing, Topic};
 use crate::sc::topic::{Replicas, TopicOptions, TopicSpec};
 
@@ -182,4 +184,64 @@ fn the_last_copies_that_can_commit_are_never_asked_out() {
     assert_eq!(change_in_sync(&metadata(&[1, 2]), &world, 1, &asked), Err(InSyncRefused::Impossible));
     let swapped = InSyncAsked { wanted: InSync { version: 5, spus: [1, 2].into() }, ..asked };
     assert!(change_in_sync(&metadata(&[1, 3]), &world, 1, &swapped).is_ok(), "another may take its place");
+}
+
+/// What the SPUs say of their copies, the leader's being of the epoch in force.
+fn unwell(metadata: &Metadata, failed: &[i32], lost_lead: bool) -> Unwell {
+    let report = |spu: i32| ReplicaReport {
+        key: key(),
+        topic_id: TOPIC,
+        epoch: 3,
+        state: if failed.contains(&spu) { ReplicaState::Failed } else { ReplicaState::Online },
+        base_offset: 0,
+        high_watermark: 0,
+        log_end: 0,
+        size: 0,
+        durable: None,
+        damaged: 0,
+        lost_lead: lost_lead && spu == 1,
+    };
+    Unwell::of(metadata, &(1..=3).map(|spu| ((key(), spu), report(spu))).collect())
+}
+
+#[test]
+fn a_copy_whose_disk_failed_leads_only_where_no_other_can() {
+    // In sync, online, gone, failed, whether 1 cannot lead on; then epoch and leader, or nothing.
+    type Case<'a> = (&'a [i32], &'a [i32], &'a [i32], &'a [i32], bool, Option<(u32, i32)>);
+    let cases: &[Case<'_>] = &[
+        (&[1, 2, 3], &[1, 2, 3], &[], &[1], false, Some((4, 2))),
+        (&[1, 2, 3], &[1, 2, 3], &[], &[1, 2], false, Some((4, 3))),
+        (&[1, 2, 3], &[1, 2, 3], &[], &[1, 2, 3], false, None),
+        (&[1, 2, 3], &[1, 3], &[], &[1], false, Some((4, 3))),
+        // Out of sync: it may lack committed records.
+        (&[1], &[1, 2, 3], &[], &[1], false, None),
+        (&[1, 2, 3], &[1, 2, 3], &[], &[2, 3], false, None),
+        // It has every committed record, so it may lead on, only not in this epoch.
+        (&[1, 2, 3], &[1, 2, 3], &[], &[], true, Some((4, 1))),
+        (&[1], &[1, 2, 3], &[], &[], true, Some((4, 1))),
+        (&[1, 2, 3], &[1, 2, 3], &[], &[1], true, Some((4, 2))),
+        (&[1, 2, 3], &[2, 3], &[], &[], true, Some((4, 2))),
+        (&[1, 2, 3], &[], &[], &[], true, None),
+        // Where the leader is away, one that takes records is better than one that is only read.
+        (&[1, 2, 3], &[2, 3], &[1], &[2], false, Some((4, 3))),
+        (&[1, 2, 3], &[2, 3], &[1], &[2, 3], false, Some((4, 2))),
+    ];
+    for (in_sync, online, gone, failed, lost_lead, expected) in cases {
+        let metadata = metadata(in_sync);
+        let world = World { unwell: unwell(&metadata, failed, *lost_lead), ..world(online, gone) };
+        let now = elect(&metadata, &world).map(|next| placed(&next)).map(|now| (now.epoch, now.leader));
+        assert_eq!(
+            now, *expected,
+            "in sync {in_sync:?}, online {online:?}, gone {gone:?}, failed {failed:?}"
+        );
+    }
+}
+
+#[test]
+fn what_was_said_of_an_earlier_epoch_starts_no_election() {
+    let mut later = metadata(&[1, 2, 3]);
+    let placed = Placement { epoch: 4, ..placed(&later) };
+    Arc::make_mut(later.topics.get_mut("orders").unwrap()).partitions.insert(0, placed);
+    let world = World { unwell: unwell(&later, &[], true), ..world(&[1, 2, 3], &[]) };
+    assert_eq!(elect(&later, &world), None);
 }

@@ -47,6 +47,7 @@ fn said(epoch: u32, ends: &[(i32, i32, i64)]) -> BTreeMap<(PartitionKey, i32), R
         topic_id: ID,
         epoch,
         state: ReplicaState::Online,
+        lost_lead: false,
         base_offset: 0,
         high_watermark: 0,
         log_end: durable.offset + 5,

@@ -3,6 +3,8 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 
 use super::*;
+use crate::link::{PartitionKey, ReplicaReport, ReplicaState};
+use crate::sc::decide::Unwell;
 use crate::sc::metadata::Standing;
 use crate::sc::topic::{CONSUMER_OFFSETS, TopicOptions, TopicSpec};
 
@@ -150,6 +152,25 @@ fn a_move_whose_goal_is_about_to_leave_too_gets_another() {
     assert!(!placed(&back, 0).dropped.iter().any(|spu| placed(&back, 0).replicas.contains(spu)));
 }
 
+/// This SPU says that its copy of the first partition takes nothing.
+fn failed(metadata: &Metadata, spu: i32) -> Unwell {
+    let key = PartitionKey { topic: "orders".into(), partition: 0 };
+    let report = ReplicaReport {
+        key: key.clone(),
+        topic_id: metadata.topics["orders"].id,
+        epoch: 0,
+        state: ReplicaState::Failed,
+        base_offset: 0,
+        high_watermark: 0,
+        log_end: 0,
+        size: 0,
+        durable: None,
+        damaged: 0,
+        lost_lead: false,
+    };
+    Unwell::of(metadata, &[((key, spu), report)].into())
+}
+
 #[test]
 fn an_spu_that_stays_gets_the_lead_back_once_it_is_calm() {
     let led_by_2 = Placement { leader: 2, epoch: 4, ..on(&[1, 2, 3]) };
@@ -160,6 +181,8 @@ fn an_spu_that_stays_gets_the_lead_back_once_it_is_calm() {
     assert_eq!(move_copies(&metadata, &away), None);
     let lags = Placement { in_sync: InSync { version: 3, spus: [2, 3].into() }, ..led_by_2 };
     assert_eq!(move_copies(&orders(vec![lags]), &world(1..=3, &[])), None);
+    let broken = World { unwell: failed(&metadata, 1), ..world(1..=3, &[]) };
+    assert_eq!(move_copies(&metadata, &broken), None, "its disk would only fail once more");
     let back = move_copies(&metadata, &world(1..=3, &[])).unwrap();
     assert_eq!((placed(&back, 0).leader, placed(&back, 0).epoch), (1, 5));
     assert_eq!(move_copies(&back, &world(1..=3, &[])), None);

@@ -17,6 +17,7 @@ pub(super) enum Step {
     Feed,
     HearInStream,
     Calm,
+    House,
     Fault,
 }
 
@@ -29,10 +30,13 @@ pub(super) enum Fault {
     Stream,
     Leave,
     ScDisk,
+    Sc,
+    Power,
+    Disk,
     Clock,
 }
 
-const STEPS: [(Step, u32); 9] = [
+const STEPS: [(Step, u32); 10] = [
     (Step::Produce, 15),
     (Step::Sync, 15),
     (Step::HearInSc, 15),
@@ -41,16 +45,20 @@ const STEPS: [(Step, u32); 9] = [
     (Step::Feed, 10),
     (Step::HearInStream, 14),
     (Step::Calm, 1),
+    (Step::House, 2),
     (Step::Fault, 5),
 ];
 
-const FAULTS: [(Fault, u32); 7] = [
+const FAULTS: [(Fault, u32); 10] = [
     (Fault::Crash, 20),
     (Fault::Pause, 20),
     (Fault::Link, 40),
     (Fault::Stream, 10),
     (Fault::Leave, 4),
     (Fault::ScDisk, 2),
+    (Fault::Sc, 4),
+    (Fault::Power, 10),
+    (Fault::Disk, 10),
     (Fault::Clock, 10),
 ];
 

@@ -1,16 +1,21 @@
-//! The SC: its metadata, who it believes to be there, and the real decisions.
+//! The SC: its metadata on the real store, who it believes to be there, and the real decisions.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use cluster_settings::Durability;
+use cluster_storage::disk::simulated::SimulatedDisk;
 use uuid::Uuid;
 
+use super::copy::disk_with;
 use crate::link::{Assignment, PartitionKey, ReplicaReport, assignments};
 use crate::sc::decide::{
-    Came, Heard, InSyncAsked, World as Facts, adopt, came_back, change_in_sync, elect, fenced, heard_at_last,
-    heard_enough, lead_again, learnt_late, move_copies, without_leaders,
+    Came, Heard, InSyncAsked, Unwell, World as Facts, adopt, came_back, change_in_sync, elect, fenced,
+    heard_at_last, heard_enough, lead_again, learnt_late, move_copies, without_leaders,
 };
 use crate::sc::metadata::{Metadata, Placement, Standing, Topic};
+use crate::sc::store::Store;
 use crate::sc::topic::{Replicas, TopicOptions, TopicSpec};
 
 pub(super) const TOPIC: Uuid = Uuid::from_u128(7);
@@ -19,6 +24,8 @@ pub(super) const SPUS: std::ops::RangeInclusive<i32> = 1..=4;
 
 /// More elections than anybody can have missed.
 const UNHEARD_EPOCHS: u32 = 1 << 16;
+
+const FOLDER: &str = "/sc";
 
 /// What an SPU says when it comes.
 pub(super) struct Hello {
@@ -35,9 +42,10 @@ pub(super) struct Word {
     pub(super) dropped: bool,
 }
 
-#[derive(Debug, Default)]
 pub(super) struct Sc {
-    pub(super) metadata: Metadata,
+    disk: SimulatedDisk,
+    store: Store,
+    metadata: Metadata,
     /// Whether it knows what there is. One without a disk gathers that first, from all SPUs or from enough of them.
     open: bool,
     reports: BTreeMap<(PartitionKey, i32), ReplicaReport>,
@@ -51,18 +59,78 @@ pub(super) struct Sc {
     calm: bool,
 }
 
+impl std::fmt::Debug for Sc {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { metadata, open, online, gone, lost, leaving, .. } = self;
+        write!(
+            f,
+            "Sc(open: {open}, online: {online:?}, gone: {gone:?}, lost: {lost:?}, leaving: {leaving:?}, {metadata:?})"
+        )
+    }
+}
+
 impl Sc {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(seed: u64) -> Self {
         let replicas = Replicas::Computed { partitions: 1, replication_factor: 3, ignore_rack: false };
         let spec = TopicSpec { replicas, options: TopicOptions::default() };
         let placed = Placement::new(1, vec![1, 2, 3]);
         let topic =
             Topic { id: TOPIC, spec, standing: Standing::Provisioned, partitions: [(0, placed)].into() };
-        Self { metadata: Metadata::default().with_topic("t", topic), open: true, ..Self::default() }
+        let mut sc = Self::start(disk_with(FOLDER, seed), None);
+        sc.open = true;
+        assert!(sc.commit(Metadata::default().with_topic("t", topic)));
+        sc
     }
 
-    pub(super) fn lose_disk(&mut self) {
-        *self = Self { leaving: self.leaving, ..Self::default() };
+    /// A new process, with what is on this disk.
+    fn start(disk: SimulatedDisk, leaving: Option<i32>) -> Self {
+        let store = Store::over(PathBuf::from(FOLDER), Arc::new(disk.clone())).unwrap();
+        let metadata = store.metadata().expect("metadata is never damaged");
+        Self {
+            disk,
+            store,
+            open: metadata.is_some(),
+            metadata: metadata.unwrap_or_default(),
+            reports: BTreeMap::new(),
+            gathered: BTreeMap::new(),
+            came: BTreeSet::new(),
+            online: BTreeMap::new(),
+            last_links: BTreeMap::new(),
+            gone: BTreeSet::new(),
+            lost: BTreeSet::new(),
+            leaving,
+            calm: false,
+        }
+    }
+
+    /// It dies, and the power goes with it.
+    pub(super) fn crash(&mut self) {
+        *self = Self::start(self.disk.restart(), self.leaving);
+    }
+
+    pub(super) fn lose_disk(&mut self, seed: u64) {
+        *self = Self::start(disk_with(FOLDER, seed), self.leaving);
+    }
+
+    pub(super) fn cut_power_after(&self, operations: u64) {
+        self.disk.cut_power_after(operations);
+    }
+
+    pub(super) fn mend_disk(&self) {
+        self.disk.mend();
+    }
+
+    pub(super) fn has_power(&self) -> bool {
+        !self.disk.is_dead()
+    }
+
+    /// On disk first, then in force; what the disk does not take is not so.
+    fn commit(&mut self, next: Metadata) -> bool {
+        let kept = self.store.write_metadata(&next).is_ok();
+        if kept {
+            self.metadata = next;
+        }
+        kept
     }
 
     /// Whether an SPU is registered on this link.
@@ -87,17 +155,22 @@ impl Sc {
         self.last_links.insert(spu, link);
         let held: Vec<Assignment> = hello.held.into_iter().collect();
         if let Some(next) = adopt(&self.metadata, &held) {
-            self.metadata = if self.open { self.learn_late(spu, !held.is_empty(), &next) } else { next };
+            match self.open {
+                true => drop(self.commit(self.learn_late(spu, !held.is_empty(), &next))),
+                false => self.metadata = next,
+            }
         }
         if !self.open {
             self.gathered.insert(spu, (hello.fresh, !held.is_empty()));
         } else {
             let holds = held.iter().map(|held| (held.topic_id, held.key.partition)).collect();
             if let Some(next) = heard_at_last(&self.metadata, spu, &holds) {
-                self.metadata = next;
+                self.commit(next);
             }
-            if hello.fresh {
-                self.came_back(spu, true, !held.is_empty());
+            if hello.fresh
+                && let Some(next) = self.came_back(&self.metadata, spu, true, !held.is_empty())
+            {
+                self.commit(next);
             }
         }
         self.online.insert(spu, link);
@@ -107,8 +180,7 @@ impl Sc {
         self.calm = false;
         self.reports.retain(|(_, reporter), _| *reporter != spu);
         if !self.open && SPUS.clone().all(|spu| self.came.contains(&spu)) {
-            self.metadata = fenced(&Metadata::default(), &self.metadata, 1);
-            self.open();
+            self.open_with(fenced(&Metadata::default(), &self.metadata, 1));
         }
         self.settle();
     }
@@ -121,10 +193,13 @@ impl Sc {
         learnt_late(&self.metadata, &fenced, &came.map(heard_of).collect(), &SPUS.collect())
     }
 
-    fn open(&mut self) {
-        self.open = true;
-        for (spu, (fresh, holds)) in std::mem::take(&mut self.gathered) {
-            self.came_back(spu, fresh, holds);
+    fn open_with(&mut self, mut next: Metadata) {
+        for (spu, (fresh, holds)) in &self.gathered {
+            next = self.came_back(&next, *spu, *fresh, *holds).unwrap_or(next);
+        }
+        if self.commit(next) {
+            self.open = true;
+            self.gathered.clear();
         }
     }
 
@@ -135,8 +210,7 @@ impl Sc {
         let others = self.metadata.placements().next().is_none() && !heard.is_empty();
         if !self.open && (others || heard_enough(&self.metadata, &heard, &SPUS.collect())) {
             let fenced = fenced(&Metadata::default(), &self.metadata, UNHEARD_EPOCHS);
-            self.metadata = without_leaders(&fenced, &heard, &SPUS.collect());
-            self.open();
+            self.open_with(without_leaders(&fenced, &heard, &SPUS.collect()));
         }
     }
 
@@ -146,12 +220,9 @@ impl Sc {
         self.settle();
     }
 
-    fn came_back(&mut self, spu: i32, fresh: bool, holds: bool) {
+    fn came_back(&self, metadata: &Metadata, spu: i32, fresh: bool, holds: bool) -> Option<Metadata> {
         let holds = holds.then_some((TOPIC, 0)).into_iter().collect();
-        let came = Came { spu, fresh, holds: &holds, durability: Durability::Disk };
-        if let Some(next) = came_back(&self.metadata, &self.facts(), &came) {
-            self.metadata = next;
-        }
+        came_back(metadata, &self.facts(), &Came { spu, fresh, holds: &holds, durability: Durability::Disk })
     }
 
     /// A link ended; a newer one of the same SPU may have come before.
@@ -165,8 +236,10 @@ impl Sc {
     }
 
     pub(super) fn asked(&mut self, spu: i32, asked: &InSyncAsked) {
-        if let Ok(next) = change_in_sync(&self.metadata, &self.facts(), spu, asked) {
-            self.metadata = next;
+        // What was only gathered is not to be written down.
+        let next = change_in_sync(&self.metadata, &self.facts(), spu, asked).ok().filter(|_| self.open);
+        if let Some(next) = next {
+            self.commit(next);
             self.settle();
         }
     }
@@ -174,6 +247,7 @@ impl Sc {
     /// For a while nobody came or went; whoever is away by now is not waited for any more.
     pub(super) fn rest(&mut self) {
         self.give_up_waiting();
+        self.gone.extend(SPUS.filter(|spu| !self.came.contains(spu)));
         (self.calm, self.lost) = (true, self.gone.clone());
         self.settle();
     }
@@ -183,13 +257,15 @@ impl Sc {
             return;
         }
         if let Some(next) = lead_again(&self.metadata, &self.facts(), &self.reports) {
-            self.metadata = next;
+            self.commit(next);
         }
         if let Some(next) = elect(&self.metadata, &self.facts()) {
-            self.metadata = next;
+            self.commit(next);
         }
         while let Some(next) = move_copies(&self.metadata, &self.facts()) {
-            self.metadata = next;
+            if !self.commit(next) {
+                return;
+            }
         }
     }
 
@@ -200,6 +276,7 @@ impl Sc {
             lost: self.lost.clone(),
             leaving: self.leaving.into_iter().collect(),
             calm: self.calm,
+            unwell: Unwell::of(&self.metadata, &self.reports),
             partitions_limit: 10,
             ..Facts::default()
         }

@@ -8,9 +8,10 @@ use std::collections::{BTreeMap, VecDeque};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
+use super::copy::{Failed, Record};
 use super::nature::{Nature, Step};
 use super::sc::{Hello, SPUS, Sc, TOPIC, Word};
-use super::spu::{Record, Spu};
+use super::spu::Spu;
 use crate::link::{PartitionKey, ReplicaReport};
 use crate::sc::decide::InSyncAsked;
 use crate::spu::copies::leading::Leading;
@@ -44,16 +45,16 @@ impl World {
         let mut random = StdRng::seed_from_u64(seed);
         let mut world = Self {
             nature: Nature::of(&mut random),
-            random,
             now_ms: 0,
             next: 0,
-            spus: SPUS.map(|id| (id, Spu::new(id))).collect(),
-            sc: Sc::new(),
+            spus: SPUS.map(|id| (id, Spu::new(id, random.random()))).collect(),
+            sc: Sc::new(random.random()),
             to_sc: BTreeMap::new(),
             to_spu: BTreeMap::new(),
             streams: BTreeMap::new(),
             committed: Vec::new(),
             faults: true,
+            random,
         };
         SPUS.for_each(|id| world.dial_sc(id));
         world
@@ -76,10 +77,21 @@ impl World {
             Step::Feed => self.feed(),
             Step::HearInStream => self.hear_in_stream(),
             Step::Calm => self.in_sc(Sc::rest),
+            Step::House => self.keep_house(id),
             Step::Fault if self.faults => self.fault(id),
             Step::Produce | Step::Fault => {}
         }
         self.lead(id);
+        self.report(id);
+        self.bury();
+    }
+
+    fn report(&mut self, id: i32) {
+        let spu = self.spus.get_mut(&id).unwrap();
+        let Some(link) = spu.link.filter(|_| spu.acts()) else { return };
+        if let (Some(report), Some((_, queue))) = (spu.report(), self.to_sc.get_mut(&link)) {
+            queue.push_back(ToSc::Report(report));
+        }
     }
 
     fn number(&mut self) -> u64 {
@@ -91,7 +103,8 @@ impl World {
         let number = self.number();
         let spu = self.spus.get_mut(&id).unwrap();
         if let (true, Some(_), Some(epoch)) = (spu.acts(), &spu.lead, spu.epoch()) {
-            spu.log.push(Record { epoch: i32::try_from(epoch).unwrap(), number });
+            // Whoever sent it hears so if it is not taken.
+            spu.copy.append(epoch, number).ok();
         }
     }
 
@@ -100,25 +113,54 @@ impl World {
         if !spu.acts() {
             return;
         }
-        spu.synced = spu.log.len();
-        if let Some(stream) = spu.feed.and_then(|feed| self.streams.get_mut(&feed)) {
+        if spu.copy.sync().is_ok()
+            && let Some(stream) = spu.feed.and_then(|feed| self.streams.get_mut(&feed))
+        {
             stream.say(spu);
+        }
+    }
+
+    fn keep_house(&mut self, id: i32) {
+        let (forgotten, now_ms) = (self.random.random_bool(0.5), self.now_ms);
+        let spu = self.spus.get_mut(&id).unwrap();
+        if !spu.acts() {
+            return;
+        }
+        let led_before = spu.lead.is_some() && spu.copy.is_writable();
+        match spu.keep_house(forgotten, now_ms) {
+            Ok(true) => self.end_streams(|stream, _| stream.leader == id || stream.copy == id),
+            Ok(false) => {}
+            // It starts again, and with that its disk is looked at once more.
+            Err(Failed) => self.crash(id),
+        }
+        self.leads_with_everything(id, led_before);
+    }
+
+    /// Who was in the middle of something when the power went.
+    fn bury(&mut self) {
+        for id in SPUS {
+            if self.spus[&id].alive && !self.spus[&id].copy.has_power() {
+                self.crash(id);
+            }
+        }
+        if !self.sc.has_power() {
+            self.end_sc(|sc, _| sc.crash());
         }
     }
 
     /// What a leader does whenever something moved.
     fn lead(&mut self, id: i32) {
         let (now_ms, spu) = (self.now_ms, self.spus.get_mut(&id).unwrap());
-        let ends = spu.ends();
+        let ends = spu.copy.ends();
         let (true, Some(lead)) = (spu.acts(), &mut spu.lead) else { return };
         lead.moved(ends, now_ms);
         let committed = lead.committed();
         let asked = lead.ask(now_ms);
         assert!(committed <= ends.leo, "SPU {id} committed {committed} of {}", ends.leo);
-        spu.hw = spu.hw.max(committed);
+        spu.copy.commit(committed);
         let epoch = spu.epoch().unwrap();
         for at in 0..usize::try_from(committed).unwrap() {
-            let record = spu.log[at];
+            let record = spu.copy.records()[at];
             match self.committed.get(at) {
                 Some(known) => assert_eq!(*known, record, "offset {at} was committed as another record"),
                 None => self.committed.push(record),
@@ -135,8 +177,8 @@ impl World {
 
     fn dial_sc(&mut self, id: i32) {
         let link = self.number();
-        self.spus.get_mut(&id).unwrap().link = Some(link);
-        let spu = &self.spus[&id];
+        let spu = self.spus.get_mut(&id).unwrap();
+        (spu.link, spu.said) = (Some(link), None);
         let hello = Hello { fresh: !spu.welcomed, held: spu.assignment.clone() };
         self.to_sc.insert(link, (id, VecDeque::from([ToSc::Came(hello)])));
         self.to_spu.insert(link, (id, VecDeque::new()));
@@ -206,18 +248,9 @@ impl World {
         }
         let (id, word) = (*id, queue.pop_front().unwrap());
         let led_before = self.spus[&id].lead.is_some();
-        self.spus.get_mut(&id).unwrap().take(word, self.now_ms);
-        let spu = &self.spus[&id];
-        if let (Some(report), Some((_, queue))) = (spu.report(), self.to_sc.get_mut(&link)) {
-            queue.push_back(ToSc::Report(report));
-        }
-        // Whoever begins to lead has everything that was ever committed, unless another leads by now: then it can commit
-        // nothing more.
-        if spu.lead.is_some() && !led_before && spu.epoch() == Some(self.epoch()) {
-            for (at, record) in self.committed.iter().enumerate() {
-                assert_eq!(spu.log.get(at), Some(record), "SPU {id} leads without the committed offset {at}");
-            }
-        }
+        // What could not be done is tried again when it keeps house.
+        self.spus.get_mut(&id).unwrap().take(&word, self.now_ms).ok();
+        self.leads_with_everything(id, led_before);
         self.end_streams(|stream, spus| {
             let epoch_of = |id: i32| spus[&id].epoch();
             let counts = |lead: &Leading| lead.feeds(stream.copy, stream.feed);
@@ -227,6 +260,19 @@ impl World {
         });
     }
 
+    /// Whoever begins to lead has everything that was ever committed, unless another leads by now: then it can commit
+    /// nothing more.
+    fn leads_with_everything(&self, id: i32, led_before: bool) {
+        let spu = &self.spus[&id];
+        if spu.lead.is_none() || led_before || spu.epoch() != Some(self.epoch()) {
+            return;
+        }
+        let records = spu.copy.records();
+        for (at, record) in self.committed.iter().enumerate() {
+            assert_eq!(records.get(at), Some(record), "SPU {id} leads without the committed offset {at}");
+        }
+    }
+
     fn pick(&mut self, among: &[u64]) -> Option<u64> {
         if among.is_empty() { None } else { Some(among[self.random.random_range(0..among.len())]) }
     }
@@ -234,9 +280,11 @@ impl World {
     /// Everybody comes back and nothing breaks any more: all copies become one, with all that was committed.
     pub(super) fn heal(&mut self) {
         (self.faults, self.nature) = (false, Nature::even());
+        self.sc.mend_disk();
         for id in SPUS {
             let spu = self.spus.get_mut(&id).unwrap();
             spu.paused = false;
+            spu.copy.mend_disk();
             if !spu.alive {
                 spu.start();
             }
@@ -256,8 +304,8 @@ impl World {
     fn is_one(&self) -> bool {
         let Some(placed) = self.sc.placed() else { return false };
         let whole = |spu: &i32| {
-            let spu = &self.spus[spu];
-            spu.log == self.committed && spu.synced == spu.log.len()
+            let copy = &self.spus[spu].copy;
+            copy.synced() == self.committed && copy.read_all().is_ok_and(|read| read == self.committed)
         };
         placed.replicas.len() == 3
             && placed.replicas.iter().all(whole)

@@ -2,7 +2,7 @@
 
 use std::io::{self, IoSlice};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use super::SimulatedDisk;
 use super::nodes::{Change, NameChange, Node, empty_folder};
@@ -141,13 +141,13 @@ impl File for SimulatedFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        let hook = self.disk.0.on_sync.lock().unwrap().clone();
+        let hook = self.disk.0.on_sync.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(hook) = hook {
             hook();
         }
         let mut world = self.disk.world();
         let outcome = world.step();
-        let dead = world.cut_at.is_some_and(|at| world.operations > at);
+        let dead = world.is_dead();
         // In the very moment of the cut it may have come through, unheard.
         let at_the_cut =
             world.cut_at.is_some_and(|at| world.operations == at + 1) && world.random.below(2) == 0;

@@ -2,6 +2,7 @@
 //!
 //! More forgetful than a real one: a file's sync makes its bytes durable but not its name, a failed sync loses
 //! what it should have written while reads still show it, and a power cut keeps any part of what was not synced.
+//! The same seed and the same operations give the same disk.
 
 mod files;
 mod nodes;
@@ -9,29 +10,35 @@ mod random;
 mod world;
 
 use std::io;
+#[cfg(test)]
 use std::ops::Range;
+#[cfg(test)]
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+#[cfg(test)]
 pub(crate) use random::Random;
 
+#[cfg(test)]
 use nodes::Node;
 use world::World;
 
 /// Which operation fails, counted from 1, and how.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Fault {
-    pub(crate) at: u64,
-    pub(crate) kind: io::ErrorKind,
+pub struct Fault {
+    /// Its number since the fault was planned.
+    pub at: u64,
+    /// What it fails with.
+    pub kind: io::ErrorKind,
     /// All operations from there on, or just the one.
-    pub(crate) lasting: bool,
+    pub lasting: bool,
 }
 
 type SyncHook = Arc<dyn Fn() + Send + Sync>;
 
 /// The disk. Clones are the same one.
 #[derive(Clone)]
-pub(crate) struct SimulatedDisk(Arc<Shared>);
+pub struct SimulatedDisk(Arc<Shared>);
 
 struct Shared {
     world: Mutex<World>,
@@ -39,7 +46,8 @@ struct Shared {
 }
 
 impl SimulatedDisk {
-    pub(crate) fn new(seed: u64) -> Self {
+    /// An empty one.
+    pub fn new(seed: u64) -> Self {
         Self::of(World::empty(seed))
     }
 
@@ -48,13 +56,46 @@ impl SimulatedDisk {
     }
 
     /// Plans a fault, or takes it away; the counting begins anew.
-    pub(crate) fn set_fault(&self, fault: Option<Fault>) {
-        let mut world = self.world();
-        world.operations = 0;
-        world.fault = fault;
-        world.fault_fired = false;
+    pub fn set_fault(&self, fault: Option<Fault>) {
+        self.world().set_fault(fault);
     }
 
+    /// Plans the power cut: that many operations from now on, everything fails.
+    pub fn cut_power_after(&self, operations: u64) {
+        let mut world = self.world();
+        world.cut_at = Some(world.operations + operations);
+    }
+
+    /// Nothing that was planned comes: neither a fault nor a power cut.
+    pub fn mend(&self) {
+        let mut world = self.world();
+        world.set_fault(None);
+        world.cut_at = None;
+    }
+
+    /// Whether anything was asked of it after its power went.
+    pub fn is_dead(&self) -> bool {
+        self.world().is_dead()
+    }
+
+    /// Cuts the power now: the disk as the machine finds it when it starts again. This one is dead.
+    pub fn restart(&self) -> Self {
+        Self::of(self.world().after_power_cut())
+    }
+
+    /// The kernel needs the memory for something else: what a failed sync should have written is gone for reads, too.
+    pub fn forget_unwritten(&self) {
+        self.world().forget_unwritten();
+    }
+
+    fn world(&self) -> MutexGuard<'_, World> {
+        self.0.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What only the tests of the log itself ask for.
+#[cfg(test)]
+impl SimulatedDisk {
     pub(crate) fn fault_fired(&self) -> bool {
         self.world().fault_fired
     }
@@ -67,24 +108,9 @@ impl SimulatedDisk {
         self.world().free_space = bytes;
     }
 
-    /// Plans the power cut: that many operations from now on, everything fails.
-    pub(crate) fn cut_power_after(&self, operations: u64) {
-        let mut world = self.world();
-        world.cut_at = Some(world.operations + operations);
-    }
-
     /// Called in every sync of a file, before it happens.
     pub(crate) fn on_sync(&self, hook: SyncHook) {
         *self.0.on_sync.lock().unwrap() = Some(hook);
-    }
-
-    /// Cuts the power now: the disk as the machine finds it when it starts again. This one is dead.
-    pub(crate) fn restart(&self) -> Self {
-        let mut world = self.world();
-        world.cut_at = Some(0);
-        let mut random = Random(world.random.next());
-        let nodes = world.nodes.iter().map(|(id, node)| (*id, node.after_power_cut(&mut random))).collect();
-        Self::of(World::with(nodes, world.last_id, random, world.free_space))
     }
 
     /// A copy that can be damaged without touching this one.
@@ -117,9 +143,5 @@ impl SimulatedDisk {
         let mut world = self.world();
         let id = world.find(path).unwrap();
         world.unreadable = Some((id, bytes));
-    }
-
-    fn world(&self) -> MutexGuard<'_, World> {
-        self.0.world.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,6 +1,6 @@
 //! The disk's contents by path, and the operation that fails.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::ops::Range;
 use std::path::{Component, Path};
@@ -13,7 +13,7 @@ const ROOT: u64 = 0;
 
 /// All of it, and what is to go wrong.
 pub(super) struct World {
-    pub(super) nodes: HashMap<u64, Node>,
+    pub(super) nodes: BTreeMap<u64, Node>,
     pub(super) last_id: u64,
     pub(super) random: Random,
     pub(super) operations: u64,
@@ -29,11 +29,11 @@ pub(super) struct World {
 impl World {
     /// An empty disk.
     pub(super) fn empty(seed: u64) -> Self {
-        Self::with(HashMap::from([(ROOT, empty_folder())]), ROOT, Random(seed), u64::MAX)
+        Self::with(BTreeMap::from([(ROOT, empty_folder())]), ROOT, Random(seed), u64::MAX)
     }
 
     /// A disk with these contents, on which nothing has happened and nothing goes wrong yet.
-    pub(super) fn with(nodes: HashMap<u64, Node>, last_id: u64, random: Random, free_space: u64) -> Self {
+    pub(super) fn with(nodes: BTreeMap<u64, Node>, last_id: u64, random: Random, free_space: u64) -> Self {
         Self {
             nodes,
             last_id,
@@ -48,10 +48,40 @@ impl World {
         }
     }
 
+    pub(super) fn set_fault(&mut self, fault: Option<Fault>) {
+        (self.operations, self.fault, self.fault_fired) = (0, fault, false);
+    }
+
+    /// What the machine finds when it starts again. This one is dead.
+    pub(super) fn after_power_cut(&mut self) -> Self {
+        self.cut_at = Some(0);
+        self.operations += 1;
+        let mut random = Random(self.random.next());
+        let mut nodes: BTreeMap<_, _> =
+            self.nodes.iter().map(|(id, node)| (*id, node.after_power_cut(&mut random))).collect();
+        keep_named(&mut nodes);
+        Self::with(nodes, self.last_id, random, self.free_space)
+    }
+
+    /// What was neither synced nor still waits to be written is not what is read any more.
+    pub(super) fn forget_unwritten(&mut self) {
+        for node in self.nodes.values_mut() {
+            if let Node::File { now, durable, pending } = node {
+                now.clone_from(durable);
+                pending.iter().for_each(|change| change.apply(now));
+            }
+        }
+    }
+
+    /// Whether anything was asked of it after the power went.
+    pub(super) fn is_dead(&self) -> bool {
+        self.cut_at.is_some_and(|at| self.operations > at)
+    }
+
     /// Counts the operation; says whether it fails.
     pub(super) fn step(&mut self) -> io::Result<()> {
         self.operations += 1;
-        if self.cut_at.is_some_and(|at| self.operations > at) {
+        if self.is_dead() {
             return Err(io::Error::other("the power is gone"));
         }
         match self.fault {
@@ -91,6 +121,18 @@ impl World {
         self.change_names(parent(path), NameChange::Set(last_name(path), id))?;
         Ok(id)
     }
+}
+
+/// Nobody has a file open when the machine starts, so what has no name is gone.
+fn keep_named(nodes: &mut BTreeMap<u64, Node>) {
+    let (mut named, mut folders) = (BTreeSet::from([ROOT]), vec![ROOT]);
+    while let Some(folder) = folders.pop() {
+        if let Some(Node::Folder { now, .. }) = nodes.get(&folder) {
+            named.extend(now.values());
+            folders.extend(now.values());
+        }
+    }
+    nodes.retain(|id, _| named.contains(id));
 }
 
 fn names(path: &Path) -> impl Iterator<Item = &str> {

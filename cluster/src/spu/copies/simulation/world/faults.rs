@@ -3,6 +3,7 @@
 use rand::RngExt;
 
 use super::super::nature::Fault;
+use super::super::sc::Sc;
 use super::super::spu::Spu;
 use super::World;
 use crate::sc::metadata::NOBODY;
@@ -37,25 +38,41 @@ impl World {
                 });
             }
             Fault::ScDisk => self.lose_sc_disk(),
+            Fault::Sc if self.random.random_bool(0.5) => {
+                self.sc.cut_power_after(self.random.random_range(0..6))
+            }
+            Fault::Sc => self.end_sc(|sc, _| sc.crash()),
+            Fault::Power => self.spus[&id].copy.cut_power_after(self.random.random_range(0..40)),
+            Fault::Disk => self.break_disk(id),
             Fault::Clock => self.now_ms += 3_000,
         }
     }
 
     /// A process dies, and now and then its disk with it.
-    fn crash(&mut self, id: i32) {
-        let kept = self.random.random_range(0..4);
+    pub(super) fn crash(&mut self, id: i32) {
         self.cut_sc(id);
-        self.spus.get_mut(&id).unwrap().crash(kept);
+        self.spus.get_mut(&id).unwrap().crash();
         self.end_streams(|stream, _| stream.leader == id || stream.copy == id);
-        if self.another_has_all(id) && self.random.random_bool(0.2) {
-            self.spus.get_mut(&id).unwrap().lose_disk();
+        if self.faults && self.another_has_all(id) && self.random.random_bool(0.2) {
+            let seed = self.random.random();
+            self.spus.get_mut(&id).unwrap().lose_disk(seed);
+        }
+    }
+
+    /// One thing that it asks of its disk fails, or all do until the disk is mended.
+    fn break_disk(&mut self, id: i32) {
+        let (at, full) = (self.random.random_range(1..30), self.random.random_bool(0.5));
+        let (mended, lasting) = (self.random.random_bool(0.3), self.random.random_bool(0.2));
+        match mended {
+            true => self.spus[&id].copy.mend_disk(),
+            false => self.spus[&id].copy.break_disk(at, full, lasting),
         }
     }
 
     /// Whether a disk may be lost: another one that counts has everything that was committed, and the SC is not about to
     /// find out who does since its own was lost.
     fn another_has_all(&self, id: i32) -> bool {
-        let has_all = |spu: &Spu| self.committed.len() <= spu.synced && spu.log.starts_with(&self.committed);
+        let has_all = |spu: &Spu| spu.copy.synced().starts_with(&self.committed);
         let Some(placed) = self.sc.placed().filter(|placed| placed.leader != NOBODY) else { return false };
         placed.in_sync.spus.iter().any(|spu| *spu != id && has_all(&self.spus[spu]))
     }
@@ -66,7 +83,12 @@ impl World {
         if !placed.replicas.iter().all(|spu| self.spus[spu].assignment.is_some()) {
             return;
         }
-        self.sc.lose_disk();
+        self.end_sc(Sc::lose_disk);
+    }
+
+    /// The SC's process ends, and another begins.
+    pub(super) fn end_sc(&mut self, end: impl FnOnce(&mut Sc, u64)) {
+        end(&mut self.sc, self.random.random());
         self.to_sc.clear();
         self.to_spu.clear();
         self.spus.values_mut().for_each(|spu| spu.link = None);

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use bytes::Bytes;
 use rand::RngExt;
 
-use super::super::spu::{Record, Spu, offset};
+use super::super::spu::Spu;
 use super::World;
 use crate::peer::{Fed, Follow, Placed};
 use crate::spu::copies::answer::{Facts, cut_to, objection};
@@ -12,7 +13,7 @@ use crate::spu::copies::answer::{Facts, cut_to, objection};
 /// From a leader to a copy, in order on each stream.
 struct Batch {
     at: i64,
-    records: Vec<Record>,
+    bytes: Bytes,
     hw: i64,
 }
 
@@ -34,9 +35,9 @@ pub(super) struct Stream {
 impl Stream {
     /// As on the wire: what is durable is told when it changed, and after it is kept that the copy is whole.
     pub(super) fn say(&mut self, copy: &mut Spu) {
-        let durable = offset(copy.synced);
-        if durable >= self.epoch_start {
-            copy.is_whole(self.epoch);
+        let durable = copy.copy.ends().durable;
+        if durable >= self.epoch_start && copy.is_whole(self.epoch).is_err() {
+            return;
         }
         if self.said != durable {
             self.said = durable;
@@ -49,33 +50,30 @@ impl World {
     /// A copy asks its leader, and either cuts back or is fed from then on.
     pub(super) fn follow(&mut self, id: i32) {
         let copy = &self.spus[&id];
-        let Some(assignment) = copy.assignment.clone().filter(|_| copy.acts() && copy.feed.is_none()) else {
-            return;
-        };
+        let follows = copy.acts() && copy.feed.is_none() && copy.copy.is_writable();
+        let Some(assignment) = copy.assignment.clone().filter(|_| follows) else { return };
         let Some(leader) = self.spus.get(&assignment.leader) else { return };
         let knows = leader.lead.as_ref().is_some_and(|lead| lead.knows(id));
         let leads = leader.acts() && knows && leader.epoch() == Some(assignment.epoch);
         if assignment.leader == id || !leads {
             return;
         }
-        let (position, last_epoch) = (copy.leo(), copy.epoch_before(copy.leo()));
+        let position = copy.copy.ends().leo;
+        let last_epoch = copy.copy.epoch_before(position);
         let placed = Placed { key: assignment.key.clone(), topic_id: assignment.topic_id };
         let follow = Follow { spu: id, placed, epoch: assignment.epoch, position, last_epoch };
         let facts = Facts {
             log_start: 0,
-            leo: leader.leo(),
-            epoch_before: leader.epoch_before(position),
-            end_of_epoch: last_epoch.and_then(|epoch| leader.end_of_epoch(epoch)),
+            leo: leader.copy.ends().leo,
+            epoch_before: leader.copy.epoch_before(position),
+            end_of_epoch: last_epoch.and_then(|epoch| leader.copy.end_of_epoch(epoch)),
         };
         match objection(&follow, &facts) {
             None => {}
             Some(Fed::Diverged { epoch, end }) => {
-                let to = cut_to(copy.end_of_epoch(epoch), end);
-                assert!(to >= copy.hw, "SPU {id} would cut off what is committed: {to} of {}", copy.hw);
+                let to = cut_to(copy.copy.end_of_epoch(epoch), end);
                 assert!(to < position, "SPU {id} cuts nothing off");
-                let copy = self.spus.get_mut(&id).unwrap();
-                copy.log.truncate(usize::try_from(to).unwrap());
-                copy.synced = copy.synced.min(copy.log.len());
+                self.spus.get_mut(&id).unwrap().copy.cut(to).ok();
                 return;
             }
             Some(other) => panic!("{other:?}"),
@@ -107,14 +105,15 @@ impl World {
         let Some(stream) = self.pick(&open) else { return };
         let stream = self.streams.get_mut(&stream).unwrap();
         let leader = &self.spus[&stream.leader];
+        let ends = leader.copy.ends();
         // As on the wire: nothing is said twice, or a stream that is read slowly would never run dry.
-        if !leader.acts() || (stream.sent_to, stream.sent_hw) == (leader.leo(), leader.hw) {
+        if !leader.acts() || (stream.sent_to, stream.sent_hw) == (ends.leo, ends.hw) {
             return;
         }
-        let from = usize::try_from(stream.sent_to).unwrap();
-        let records = leader.log[from..].to_vec();
-        stream.batches.push_back(Batch { at: stream.sent_to, records, hw: leader.hw });
-        (stream.sent_to, stream.sent_hw) = (leader.leo(), leader.hw);
+        // A leader that cannot read ends the stream; here it only waits.
+        let Ok((bytes, next)) = leader.copy.read(stream.sent_to) else { return };
+        stream.batches.push_back(Batch { at: stream.sent_to, bytes, hw: ends.hw });
+        (stream.sent_to, stream.sent_hw) = (next, ends.hw);
     }
 
     pub(super) fn hear_in_stream(&mut self) {
@@ -124,12 +123,17 @@ impl World {
         if self.random.random_bool(0.5) {
             let copy = self.spus.get_mut(&stream.copy).unwrap();
             let Some(batch) = copy.acts().then(|| stream.batches.pop_front()).flatten() else { return };
-            assert_eq!(batch.at, copy.leo());
-            copy.log.extend(batch.records);
-            copy.hw = copy.hw.max(batch.hw.min(copy.leo()));
+            assert_eq!(batch.at, copy.copy.ends().leo);
+            let taken = batch.bytes.is_empty() || copy.copy.take(&batch.bytes).is_ok();
+            if taken {
+                copy.copy.commit(batch.hw);
+            } else {
+                // It asks again from where it stands.
+                self.end_streams(|stream, spus| spus[&stream.copy].feed == Some(number));
+            }
         } else {
             let leader = self.spus.get_mut(&stream.leader).unwrap();
-            let (acts, ends) = (leader.acts(), leader.ends());
+            let (acts, ends) = (leader.acts(), leader.copy.ends());
             let Some(lead) = leader.lead.as_mut().filter(|_| acts) else { return };
             if let Some(durable) = stream.acks.pop_front() {
                 lead.moved(ends, self.now_ms);
