@@ -75,6 +75,7 @@ async fn one_spu(stream: Stream, sc: Sc, relay: Arc<Relay>, session: u64) {
     let state = sc.state();
     let end = SpuSession {
         spu,
+        session,
         sc: sc.clone(),
         relay,
         link: Pump::start(reader, writer, beats),
@@ -143,6 +144,7 @@ struct Told {
 
 struct SpuSession {
     spu: i32,
+    session: u64,
     /// The messages' version that it speaks.
     version: u32,
     sc: Sc,
@@ -249,7 +251,7 @@ impl SpuSession {
 
     async fn hear(&mut self, message: FromSpu) -> Result<(), LinkError> {
         match message {
-            FromSpu::Report(reports) => self.sc.report(self.spu, reports).await,
+            FromSpu::Report(reports) => self.sc.report(self.spu, self.session, reports).await,
             FromSpu::SettingsApplied(generation) => self.sc.settings_applied(self.spu, generation).await,
             FromSpu::ViewApplied(revision) => self.view_applied(revision).await,
             FromSpu::InSync(asked) => self.sc.in_sync_asked(self.spu, asked).await,

@@ -143,7 +143,9 @@ impl Engine {
                 let _ = reply.send(self.spu_came(hello).await);
             }
             Command::SpuWent { spu, session } => self.spu_went(spu, session).await,
-            Command::Report { spu, reports } => self.report(spu, reports).await,
+            // What comes late of an older connection is of a time before, and would not be said again.
+            Command::Report { spu, session, .. } if self.sessions.get(&spu) != Some(&session) => {}
+            Command::Report { spu, reports, .. } => self.report(spu, reports).await,
             Command::SettingsApplied { spu, generation } => {
                 self.state.settings_applied.insert(spu, generation);
                 self.publish();

@@ -62,7 +62,7 @@ pub(super) enum Command {
     Object { asked: objects::Asked, dry_run: bool, reply: oneshot::Sender<Result<u64, Refusal>> },
     SpuCame { hello: SpuHello, reply: oneshot::Sender<Result<i32, String>> },
     SpuWent { spu: i32, session: u64 },
-    Report { spu: i32, reports: Vec<ReplicaReport> },
+    Report { spu: i32, session: u64, reports: Vec<ReplicaReport> },
     SettingsApplied { spu: i32, generation: u64 },
     InSync { spu: i32, asked: InSyncAsked },
     RetiredGone { spu: i32, gone: BTreeSet<Uuid> },
@@ -185,9 +185,9 @@ impl Sc {
         self.tell(Command::SpuWent { spu, session }).await;
     }
 
-    /// How an SPU's copies stand.
-    pub async fn report(&self, spu: i32, reports: Vec<ReplicaReport>) {
-        self.tell(Command::Report { spu, reports }).await;
+    /// How an SPU's copies stand, said on this connection.
+    pub async fn report(&self, spu: i32, session: u64, reports: Vec<ReplicaReport>) {
+        self.tell(Command::Report { spu, session, reports }).await;
     }
 
     /// An SPU has put settings in force.

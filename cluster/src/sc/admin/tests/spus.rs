@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use super::fixture::{World, create, delete};
 use super::topics::whole;
 use crate::connection::tests::fixture::until;
-use crate::link::{OffsetsAnswer, OffsetsRequest, PartitionKey};
+use crate::link::{OffsetsAnswer, OffsetsRequest, PartitionKey, ReplicaReport, ReplicaState};
 use crate::sc::SettingsRefused;
 use crate::sc::topic::CONSUMER_OFFSETS;
 use crate::wire::ErrorCode;
@@ -159,6 +159,28 @@ async fn a_connection_that_is_heard_late_does_not_take_the_place_of_a_newer_one(
     };
     assert!(process.sc.spu_came(hello(1_000_001)).await.is_ok());
     assert!(process.sc.spu_came(hello(1_000_000)).await.is_err());
+    let key = PartitionKey { topic: CONSUMER_OFFSETS.into(), partition: 0 };
+    let state = process.sc.state();
+    until("its only partition is placed", || state.borrow().partitions.contains_key(&key)).await;
+    let report = |log_end| ReplicaReport {
+        key: key.clone(),
+        topic_id: state.borrow().partitions[&key].topic_id,
+        epoch: 0,
+        state: ReplicaState::Online,
+        base_offset: 0,
+        high_watermark: 0,
+        log_end,
+        size: 0,
+        durable: None,
+        damaged: 0,
+        lost_lead: false,
+    };
+    let (new, old) = (report(7), report(3));
+    process.sc.report(5001, 1_000_001, vec![new]).await;
+    process.sc.report(5001, 1_000_000, vec![old]).await;
+    // Commands are taken in order, so that both were heard by the time of the next answer.
+    assert!(process.sc.spu_came(hello(1_000_000)).await.is_err());
+    assert_eq!(state.borrow().partitions[&key].numbers.log_end, 7);
     process.sc.spu_went(5001, 1_000_000).await;
     assert!(process.sc.state().borrow().spus["main-0"].online);
     process.sc.spu_went(5001, 1_000_001).await;

@@ -61,11 +61,12 @@ pub(super) struct Sc {
 
 impl std::fmt::Debug for Sc {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { metadata, open, online, gone, lost, leaving, .. } = self;
+        let Self { metadata, open, online, gone, lost, leaving, reports, .. } = self;
         write!(
             f,
-            "Sc(open: {open}, online: {online:?}, gone: {gone:?}, lost: {lost:?}, leaving: {leaving:?}, {metadata:?})"
-        )
+            "Sc(open: {open}, online: {online:?}, gone: {gone:?}, lost: {lost:?}, leaving: {leaving:?}, "
+        )?;
+        write!(f, "{metadata:?}, {reports:?})")
     }
 }
 
@@ -214,8 +215,11 @@ impl Sc {
         }
     }
 
-    /// An SPU says how its copy stands.
-    pub(super) fn report(&mut self, spu: i32, report: ReplicaReport) {
+    /// An SPU says how its copy stands. Late on an older link, that is of a time before.
+    pub(super) fn report(&mut self, spu: i32, link: u64, report: ReplicaReport) {
+        if self.last_links.get(&spu) != Some(&link) {
+            return;
+        }
         self.reports.insert((report.key.clone(), spu), report);
         self.settle();
     }

@@ -211,7 +211,7 @@ impl World {
                 }
             }
             ToSc::Asked(asked) => self.in_sc(|sc| sc.asked(id, &asked)),
-            ToSc::Report(report) => self.in_sc(|sc| sc.report(id, report)),
+            ToSc::Report(report) => self.in_sc(|sc| sc.report(id, link, report)),
             ToSc::Went => {
                 self.to_sc.remove(&link);
                 self.in_sc(|sc| sc.went(id, link));
