@@ -54,7 +54,10 @@ impl Promises {
         in_order(records.iter())
     }
 
-    /// The same where a server may do late what its client has given up: only what was acknowledged is in order.
+    /// The same where what was given up may still be done: only what was acknowledged is in order. A server that was
+    /// stopped finds requests in its sockets that nobody waits for any more. And the published client (0.50.1) lets
+    /// a request that it began just as its connection ended wait for 60 s; after that its task sends the batches that
+    /// waited behind it, though their producer was dropped long ago.
     pub fn check_promised(&self, partition: u32, records: &[Read]) -> anyhow::Result<()> {
         for (index, record) in records.iter().enumerate() {
             ensure!(
@@ -151,27 +154,14 @@ impl Load {
     }
 
     /// Stops, reads everything back and compares. Returns how many acknowledged records were found.
-    pub async fn verify(self, tenant: &Tenant) -> anyhow::Result<usize> {
-        self.compare(tenant, Promises::check).await
-    }
-
-    /// The same after a server was stopped and went on: it may find requests in its sockets that nobody waits for.
-    pub async fn verify_promised(self, tenant: &Tenant) -> anyhow::Result<usize> {
-        self.compare(tenant, Promises::check_promised).await
-    }
-
-    async fn compare(
-        mut self,
-        tenant: &Tenant,
-        check: impl Fn(&Promises, u32, &[Read]) -> anyhow::Result<()>,
-    ) -> anyhow::Result<usize> {
+    pub async fn verify(mut self, tenant: &Tenant) -> anyhow::Result<usize> {
         self.stop.store(true, Ordering::Relaxed);
         self.task.take().context("it runs")?.await??;
         let client = tenant.client().await?;
         for partition in 0..self.partitions {
             let records = stream::read_all(&client, &self.topic, partition, Isolation::ReadCommitted).await?;
             let promises = self.promises.lock().unwrap_or_else(PoisonError::into_inner);
-            check(&promises, partition, &records).with_context(|| format!("topic {}", self.topic))?;
+            promises.check_promised(partition, &records).with_context(|| format!("topic {}", self.topic))?;
         }
         let count = self.acknowledged();
         ensure!(count > 0, "nothing was acknowledged");
@@ -287,6 +277,14 @@ mod tests {
             let error = promised.check(0, &records).unwrap_err().to_string();
             assert!(error.contains(word), "{error}");
         }
+    }
+
+    #[test]
+    fn what_was_given_up_may_come_late_but_nothing_that_was_promised() {
+        let late = [record(0, "0 a"), record(1, "9 x"), record(2, "4 x")];
+        promises(&[(0, "0 a"), (1, "9 x")]).check_promised(0, &late).unwrap();
+        let error = promises(&[(1, "9 x"), (2, "4 x")]).check_promised(0, &late).unwrap_err().to_string();
+        assert!(error.contains("reordered"), "{error}");
     }
 
     #[test]
