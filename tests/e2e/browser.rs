@@ -9,34 +9,28 @@ use e2e::programs;
 use e2e::stream::{create_topic, produce, producer, read_all};
 use e2e::tenant::Tenant;
 use e2e::wait::until;
-use fantoccini::Locator;
 use fluvio::Isolation;
 use serde_json::json;
 
+/// What a page that is there takes to show something.
+const STEP_WITHIN: Duration = Duration::from_secs(20);
+/// What a cluster takes to begin or to change its state, with the page following.
+const CLUSTER_WITHIN: Duration = Duration::from_secs(60);
+const RUNNING: &str = "[data-state=running]";
 const DESKTOP: Look = Look { width: 1280, height: 900, dark: false };
 
 async fn fill(page: &Chromium, field: &str, text: &str) -> anyhow::Result<()> {
-    let element =
-        page.client.wait().at_most(Duration::from_secs(20)).for_element(Locator::Css(field)).await?;
+    let element = page.shows(field, STEP_WITHIN).await?;
     element.clear().await?;
     Ok(element.send_keys(text).await?)
 }
 
 async fn press(page: &Chromium, button: &str) -> anyhow::Result<()> {
-    let element =
-        page.client.wait().at_most(Duration::from_secs(20)).for_element(Locator::Css(button)).await?;
-    Ok(element.click().await?)
+    Ok(page.shows(button, STEP_WITHIN).await?.click().await?)
 }
 
 async fn text_of(page: &Chromium, place: &str) -> anyhow::Result<String> {
-    Ok(page
-        .client
-        .wait()
-        .at_most(Duration::from_secs(20))
-        .for_element(Locator::Css(place))
-        .await?
-        .text()
-        .await?)
+    Ok(page.shows(place, STEP_WITHIN).await?.text().await?)
 }
 
 /// The verification link, from the outbox that the page links to.
@@ -66,8 +60,7 @@ async fn a_person_signs_up_in_a_browser_and_consumes() -> anyhow::Result<()> {
     press(&page, "main button[type=submit]").await?;
 
     // The first cluster comes by itself, and the page says so without being loaded again.
-    let running = Locator::Css("[data-state=running]");
-    page.client.wait().at_most(Duration::from_secs(60)).for_element(running).await?;
+    page.shows(RUNNING, CLUSTER_WITHIN).await?;
     page.picture(&pictures.join("4-dashboard.png")).await?;
     let browser = e2e::visitor::Visitor::of(cloud);
     let person = Person::log_in(browser, email.clone(), password).await?;
@@ -90,7 +83,7 @@ async fn a_person_signs_up_in_a_browser_and_consumes() -> anyhow::Result<()> {
     page.client.goto(&format!("{}/clusters/new", cloud.portal())).await?;
     fill(&page, "#name", "by-form").await?;
     press(&page, "main button[type=submit]").await?;
-    page.client.wait().at_most(Duration::from_secs(60)).for_element(running).await?;
+    page.shows(RUNNING, CLUSTER_WITHIN).await?;
     assert!(tenant.person.clusters().await?.iter().any(|each| each.name == "by-form"));
     let console =
         page.client.execute("return document.querySelectorAll('script:not([src])').length", vec![]).await?;
@@ -104,23 +97,14 @@ async fn a_cluster_page_changes_state_without_being_loaded_again() -> anyhow::Re
     let tenant = Tenant::new(cloud).await?;
     let page = signed_in(cloud, &tenant.person, DESKTOP).await?;
     page.client.goto(&format!("{}/clusters/{}", cloud.portal(), tenant.cluster.id)).await?;
-    page.client
-        .wait()
-        .at_most(Duration::from_secs(20))
-        .for_element(Locator::Css("[data-state=running]"))
-        .await?;
+    page.shows(RUNNING, STEP_WITHIN).await?;
     page.client.execute("window.sameDocument = true", vec![]).await?;
     // Deleted and brought back by command, while the page is only looked at.
     let path = format!("/api/v1/clusters/{}", tenant.cluster.id);
     tenant.person.api.delete(&path).await?.expect(202)?;
-    let gone = Locator::Css("[data-state=deleting], [data-state=deleted]");
-    page.client.wait().at_most(Duration::from_secs(20)).for_element(gone).await?;
+    page.shows("[data-state=deleting], [data-state=deleted]", STEP_WITHIN).await?;
     tenant.person.api.post_json(&format!("{path}/undelete"), &json!({})).await?.expect(200)?;
-    page.client
-        .wait()
-        .at_most(Duration::from_secs(30))
-        .for_element(Locator::Css("[data-state=running]"))
-        .await?;
+    page.shows(RUNNING, CLUSTER_WITHIN).await?;
     let same = page.client.execute("return window.sameDocument === true", vec![]).await?;
     assert_eq!(same, true, "the page was loaded again");
     page.close().await
@@ -132,11 +116,8 @@ async fn a_cluster_is_paused_in_a_dialog_and_resumed_by_a_button() -> anyhow::Re
     let tenant = Tenant::new(cloud).await?;
     let page = signed_in(cloud, &tenant.person, DESKTOP).await?;
     page.client.goto(&format!("{}/clusters/{}", cloud.portal(), tenant.cluster.id)).await?;
-    let shows = async |what: &'static str| {
-        let patience = Duration::from_secs(30);
-        page.client.wait().at_most(patience).for_element(Locator::Css(what)).await.map(drop)
-    };
-    shows("[data-state=running]").await?;
+    let shows = async |what: &str| page.shows(what, CLUSTER_WITHIN).await.map(drop);
+    shows(RUNNING).await?;
     press(&page, "#pause").await?;
     shows("#pause-dialog[open]").await?;
     press(&page, "#pause-dialog a[data-close]").await?;
@@ -150,7 +131,7 @@ async fn a_cluster_is_paused_in_a_dialog_and_resumed_by_a_button() -> anyhow::Re
     press(&page, "#pause-dialog button[type=submit]").await?;
     shows("[data-state=pausing], [data-state=paused]").await?;
     press(&page, "#resume").await?;
-    shows("[data-state=running]").await?;
+    shows(RUNNING).await?;
     page.close().await
 }
 
@@ -176,7 +157,7 @@ async fn shoot(
     width: u32,
 ) -> anyhow::Result<()> {
     page.client.goto(&(cloud.portal() + path)).await?;
-    page.client.wait().at_most(Duration::from_secs(20)).for_element(Locator::Css("main")).await?;
+    page.shows("main", STEP_WITHIN).await?;
     page.picture(&folder.join(format!("{name}.png"))).await?;
     let wide = page.client.execute("return document.documentElement.scrollWidth", vec![]).await?;
     let wide = wide.as_u64().unwrap_or(u64::MAX);

@@ -5,11 +5,12 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use fantoccini::{Client, ClientBuilder};
+use fantoccini::elements::Element;
+use fantoccini::{Client, ClientBuilder, Locator};
 use serde_json::json;
 
 use crate::guard::Guard;
-use crate::wait::until_blocking;
+use crate::wait::{until, until_blocking};
 
 /// A browser window.
 #[derive(Debug)]
@@ -64,6 +65,16 @@ impl Chromium {
             .await
             .context("chromedriver does not open a session")?;
         Ok(Chromium { client, _guard: guard })
+    }
+
+    /// The first element that a CSS selector names, as soon as the page has one.
+    pub async fn shows(&self, what: &str, limit: Duration) -> anyhow::Result<Element> {
+        until(what, limit, async || match self.client.find(Locator::Css(what)).await {
+            Ok(element) => Ok(Some(element)),
+            Err(error) if error.is_no_such_element() => Ok(None),
+            Err(error) => Err(error.into()),
+        })
+        .await
     }
 
     /// The whole page as a picture, kept for people to look at.

@@ -71,6 +71,26 @@ pub async fn write<T: Serialize>(
     Ok(())
 }
 
+/// Bytes that a value takes in a frame.
+pub fn bytes_of<T: Serialize>(value: &T) -> Result<u64, serde_json::Error> {
+    let mut counted = Counted(0);
+    serde_json::to_writer(&mut counted, value)?;
+    Ok(counted.0)
+}
+
+struct Counted(u64);
+
+impl std::io::Write for Counted {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0 += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,6 +102,7 @@ mod tests {
         assert_eq!(read::<Vec<String>>(&mut right).await.unwrap().unwrap().len(), 100);
         writer.await.unwrap().unwrap();
         assert!(read::<Vec<String>>(&mut right).await.unwrap().is_none());
+        assert_eq!(bytes_of(&["a\u{1}"]).unwrap(), br#"["a\u0001"]"#.len() as u64);
     }
 
     #[tokio::test]

@@ -25,7 +25,7 @@ use crate::sc::decide::InSyncAsked;
 use crate::sc::metadata::Metadata;
 use crate::sc::topic::Replicas;
 
-pub use frames::LinkError;
+pub use frames::{LinkError, bytes_of};
 pub use message::{
     Assignment, ConsumerOffset, DurableEnd, Leader, OffsetsAnswer, OffsetsRequest, PartitionKey,
     ReplicaReport, ReplicaState, View,

@@ -17,13 +17,15 @@ pub(super) struct Due {
     pub(super) calm: Option<Instant>,
     /// An SPU has been away for so long that its copies are made again elsewhere.
     pub(super) lost: Option<Instant>,
+    /// What the SC decided by itself could not be kept, and is decided again.
+    pub(super) again: Option<Instant>,
 }
 
 impl Due {
     /// The next of them.
     pub(super) fn next(&self) -> Option<Instant> {
         let starting = [self.give_up_waiting, self.system_topic, self.first_spu, self.late];
-        starting.into_iter().chain([self.calm, self.lost]).flatten().min()
+        starting.into_iter().chain([self.calm, self.lost, self.again]).flatten().min()
     }
 }
 

@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use self::gather::WRITTEN_AGAIN;
 use super::decide::{self, NewTopic};
 use super::due::{Due, take_due};
 use super::handle::{Command, Owner, SettingsRefused};
@@ -185,6 +186,7 @@ impl Engine {
             }
         }
         take_due(&mut self.due.system_topic, now);
+        take_due(&mut self.due.again, now);
         self.first_spu_is_late |= take_due(&mut self.due.first_spu, now);
         self.look_who_is_away(now);
         self.settle().await;
@@ -325,7 +327,8 @@ impl Engine {
 
     async fn commit_own(&mut self, next: Metadata) {
         if let Err(error) = self.commit(next).await {
-            tracing::error!(%error, "a change of the SC's own was not kept; it is tried again at the next change");
+            tracing::error!(%error, "a change of the SC's own was not kept; it is decided again in a moment");
+            self.due.again = Some(Instant::now() + WRITTEN_AGAIN);
         }
     }
 

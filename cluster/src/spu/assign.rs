@@ -38,11 +38,16 @@ impl Spu {
         let before = self.replicas.all();
         let gone: Vec<_> = before.into_iter().filter(|old| !still_assigned(old, &view)).collect();
         // Out of sight first, so that nobody finds a log that is being closed.
-        if let Some(own) = self.id() {
-            self.follows.follow(self, own, &replicas);
-            self.begin_leads(&replicas).await?;
-            self.leads.follow(own, &replicas, &self.link);
-        }
+        let (replicas, begun) = match self.id() {
+            Some(own) => {
+                self.leads.end_others(&replicas);
+                self.follows.follow(self, own, &replicas);
+                let (replicas, begun) = self.begin_leads(replicas).await;
+                self.leads.follow(own, &replicas, &self.link);
+                (replicas, begun)
+            }
+            None => (replicas, Ok(())),
+        };
         self.replicas.replace(replicas);
         for replica in gone.iter().filter(|old| !view.retired.contains(&old.assignment.topic_id)) {
             replica.close().await;
@@ -51,7 +56,7 @@ impl Spu {
         for replica in self.replicas.all() {
             self.report(&replica);
         }
-        kept?;
+        kept.and(begun)?;
         if n_left > 0 {
             return Err(Unapplied::Removed(n_left));
         }
@@ -82,22 +87,35 @@ impl Spu {
     }
 
     /// Before a lead begins: what a leader before sent is written, so that it is known where the epoch begins; and that
-    /// this copy is whole of it is kept, since it counts from then on.
-    async fn begin_leads(&self, replicas: &[Arc<Replica>]) -> io::Result<()> {
+    /// this copy is whole of it is kept, since it counts from then on. Those of which that cannot be kept do not lead in
+    /// this epoch: the SC hears so, and has another copy lead.
+    async fn begin_leads(&self, replicas: Vec<Arc<Replica>>) -> (Vec<Arc<Replica>>, io::Result<()>) {
         let begins = |replica: &&Arc<Replica>| {
             let led = self.leads.get(&replica.assignment.key);
             replica.leads && replica.has_copies() && !led.is_some_and(|led| led.is_of(&replica.assignment))
         };
-        let begins: Vec<&Arc<Replica>> = replicas.iter().filter(begins).collect();
+        let beginning: Vec<&Arc<Replica>> = replicas.iter().filter(begins).collect();
         // A log that takes nothing has nothing on its way either.
-        let logs = begins.iter().filter_map(|replica| replica.log.as_ref().ok());
+        let logs = beginning.iter().filter_map(|replica| replica.log.as_ref().ok());
         join_all(logs.map(|log| log.truncate(i64::MAX))).await;
-        match self.durability() {
+        let kept = match self.durability() {
             Durability::Disk => {
-                self.wholes.are(begins.iter().map(|led| (led.id(), led.assignment.epoch))).await
+                self.wholes.are(beginning.iter().map(|led| (led.id(), led.assignment.epoch))).await
             }
             Durability::Memory => Ok(()),
+        };
+        if kept.is_ok() {
+            return (replicas, kept);
         }
+        let stay = |replica: &Arc<Replica>| {
+            if !begins(&replica) {
+                return Arc::clone(replica);
+            }
+            self.bygone.add(&replica.assignment);
+            let (assignment, log) = (replica.assignment.clone(), replica.log.clone());
+            Arc::new(Replica { assignment, leads: false, log })
+        };
+        (replicas.iter().map(stay).collect(), kept)
     }
 
     /// What an acknowledgement promises.
@@ -110,6 +128,15 @@ impl Spu {
         {
             let _one_at_a_time = self.applying.lock().await;
             let Some(folder) = Replica::folder_of(assignment) else { return };
+            // Meanwhile this SPU may have been told to lead it, or to follow another, who may not have more.
+            let now = self.link.view().borrow().assignments.get(&assignment.key).cloned();
+            let same = |now: &Assignment| {
+                (now.topic_id, now.epoch, now.leader)
+                    == (assignment.topic_id, assignment.epoch, assignment.leader)
+            };
+            if !now.is_some_and(|now| same(&now)) {
+                return;
+            }
             let found = self.replicas.get(&assignment.key.topic, assignment.key.partition);
             let open = found.as_ref().filter(|found| found.assignment.topic_id == assignment.topic_id);
             if let Err(error) = self.remove(&folder, open.and_then(|open| open.log.as_ref().ok())).await {

@@ -20,7 +20,10 @@ impl Bygone {
 
     /// The log of this one is not what it was.
     pub(super) fn add(&self, assignment: &Assignment) {
-        self.lock().insert(copy(assignment), assignment.epoch);
+        let mut last = self.lock();
+        let last = last.entry(copy(assignment)).or_default();
+        // Who tells it may have looked before the SC's last word.
+        *last = assignment.epoch.max(*last);
     }
 
     /// Whether the SPU may lead it in its epoch. What nobody else has a copy of, nobody can have more of.
@@ -75,6 +78,8 @@ mod tests {
             assert_eq!(bygone.may_lead(&assignment), leads, "{assignment:?}");
         }
         bygone.add(&told(1, 6, 3));
+        assert!(!bygone.may_lead(&told(1, 6, 3)));
+        bygone.add(&told(1, 5, 3));
         assert!(!bygone.may_lead(&told(1, 6, 3)));
         assert!(bygone.may_lead(&told(1, 7, 3)));
     }

@@ -7,11 +7,12 @@ use bytes::Bytes;
 use cluster_storage::{Isolation, Partition, ReadError};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::compressed::Allowance;
+use super::patience::{Patience, timed_out};
 use super::produce::{Outcome, Stored};
-use super::route::{HELD, Route};
+use super::route::Route;
 use super::stream::{MAX_SLICE, unreadable};
 use super::{Replica, Spu, changed};
 use crate::link::PartitionKey;
@@ -36,32 +37,42 @@ impl Spu {
         spu: i32,
         key: &PartitionKey,
         records: &Bytes,
-        patience: Duration,
+        patience: Patience,
     ) -> Option<Outcome> {
-        let patience_ms = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
+        let patience_ms = u64::try_from(patience.timeout().as_millis()).unwrap_or(u64::MAX);
         let ask = Ask::Produce { key: key.clone(), patience_ms };
-        let code = match self.peers.call::<Answer>(spu, &ask, records.clone()).await {
-            Ok(Parcel { head: Answer::Stored { base_offset, log_start }, .. }) => {
+        let limit = patience.left();
+        let code = match timeout(limit, self.peers.call::<Answer>(spu, &ask, records.clone())).await {
+            Ok(Ok(Parcel { head: Answer::Stored { base_offset, log_start }, .. })) => {
                 return Some(Ok(Stored { base_offset, log_start }));
             }
-            Ok(Parcel { head: Answer::Refused(Refused::NotLeader), .. })
-            | Err(PeerError::Unreachable { .. }) => return None,
-            Ok(Parcel { head: Answer::Refused(Refused::Code(code)), .. }) => error_of(&code),
+            Ok(
+                Ok(Parcel { head: Answer::Refused(Refused::NotLeader), .. })
+                | Err(PeerError::Unreachable { .. }),
+            ) => return None,
+            Ok(Ok(Parcel { head: Answer::Refused(Refused::Code(code)), .. })) => error_of(&code),
             // It may have stored them, so they must not be sent again unasked.
-            Ok(_) | Err(PeerError::Parcel(_)) => ErrorCode::NotLeaderForPartition,
+            Ok(Ok(_) | Err(PeerError::Parcel(_))) => ErrorCode::NotLeaderForPartition,
+            Err(_) => timed_out(limit),
         };
         Some(Err(code))
     }
 
-    /// Where a partition begins and ends, as its leader says.
-    pub(super) async fn bounds(&self, key: &PartitionKey, unknown: ErrorCode) -> Result<Bounds, ErrorCode> {
-        let deadline = Instant::now() + HELD;
+    /// Where a partition begins and ends, as its leader says. Held until then while there is none.
+    pub(super) async fn bounds(
+        &self,
+        key: &PartitionKey,
+        unknown: ErrorCode,
+        deadline: Instant,
+    ) -> Result<Bounds, ErrorCode> {
         loop {
             match self.route(key, unknown.clone())? {
                 Route::Here(replica, log) => return Ok(self.bounds_here(&replica, &log).await),
                 Route::There(spu) => {
                     let ask = Ask::Offsets { key: key.clone() };
-                    let answer = timeout(PATIENCE, self.peers.call::<Answer>(spu, &ask, Bytes::new())).await;
+                    let until = deadline.min(Instant::now() + PATIENCE);
+                    let answer = self.peers.call::<Answer>(spu, &ask, Bytes::new());
+                    let answer = timeout_at(until, answer).await;
                     match answer {
                         Ok(Ok(Parcel { head: Answer::Offsets { log_start, hw }, .. })) => {
                             return Ok(Bounds { log_start, hw });
@@ -87,14 +98,15 @@ impl Spu {
         Bounds { log_start: offsets.log_start, hw: offsets.hw }
     }
 
-    async fn produced(&self, key: PartitionKey, patience: Duration, records: Bytes) -> Answer {
+    async fn produced(&self, key: PartitionKey, asked: Duration, records: Bytes) -> Answer {
+        let patience = Patience::from_now(asked);
         let Ok(Route::Here(replica, log)) = self.route(&key, ErrorCode::None) else {
             return Answer::Refused(Refused::NotLeader);
         };
         let entry = ProduceEntry { partition: key.partition, records };
-        let queued = self.queue_here(replica, log, entry, &mut Allowance::default()).await;
+        let queued = self.queue_here(replica, log, entry, patience, &mut Allowance::default()).await;
         let outcome = match queued {
-            Ok(queued) => self.finish(queued, Acks::Committed, patience, Instant::now() + patience).await,
+            Ok(queued) => self.finish(queued, Acks::Committed, patience).await,
             Err(error) => Err(error),
         };
         match outcome {
@@ -168,8 +180,8 @@ impl Answers for Spu {
             let (answer, payload) = match ask.head {
                 Ask::Follow(follow) => return self.feed(follow, behind),
                 Ask::Produce { key, patience_ms } => {
-                    let patience = Duration::from_millis(patience_ms);
-                    (self.produced(key, patience, ask.payload).await, Bytes::new())
+                    let asked = Duration::from_millis(patience_ms);
+                    (self.produced(key, asked, ask.payload).await, Bytes::new())
                 }
                 Ask::Read(read) => self.read_for(read).await,
                 Ask::Copied(copied) => self.read_copy(copied).await,

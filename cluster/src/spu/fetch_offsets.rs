@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use super::Spu;
 use super::elsewhere::Bounds;
+use super::route::HELD;
 use crate::access::{Action, On};
 use crate::connection::{Close, Session};
 use crate::link::PartitionKey;
@@ -17,6 +20,8 @@ impl Spu {
         request: FetchOffsets,
         session: Arc<Session>,
     ) -> Result<Frame, Close> {
+        // Of all partitions together: the client waits once for all of them.
+        let deadline = Instant::now() + HELD;
         let mut topics = Vec::with_capacity(request.topics.len());
         for (topic, partitions) in request.topics {
             let permitted = session.may(Action::Consume, On::Topic(&topic));
@@ -24,7 +29,7 @@ impl Spu {
             for partition in partitions {
                 let key = PartitionKey { topic: topic.clone(), partition };
                 let found = match permitted {
-                    true => self.bounds(&key, ErrorCode::PartitionNotLeader).await,
+                    true => self.bounds(&key, ErrorCode::PartitionNotLeader, deadline).await,
                     false => Err(ErrorCode::PermissionDenied),
                 };
                 offsets.push(match found {

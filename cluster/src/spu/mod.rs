@@ -15,6 +15,7 @@ mod copies;
 mod elsewhere;
 mod fetch_offsets;
 mod kept;
+mod patience;
 mod produce;
 mod replicas;
 mod requests;

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use cluster_storage::batch::{self, Batch, BatchError, Codec, Limits};
 use cluster_storage::{AppendError, Partition, Ticket};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::timeout;
 
 use super::compressed::{Allowance, Refused};
 use super::copies::Lead;
-use super::route::{HELD, Route};
+use super::patience::{Patience, timed_out};
+use super::route::Route;
 use super::turns::Turn;
 use super::{Replica, Spu, changed};
 use crate::access::{Action, On};
@@ -18,7 +19,7 @@ use crate::connection::{Close, Session};
 use crate::link::PartitionKey;
 use crate::sc::topic::Compression;
 use crate::usage::Usage;
-use crate::wire::schema::{ReplicaKey, RequestKind};
+use crate::wire::schema::ReplicaKey;
 use crate::wire::{
     Acks, ErrorCode, Frame, Header, ProduceEntry, ProduceRequest, ProducedEntry, guarded, produce_response,
 };
@@ -26,19 +27,9 @@ use crate::wire::{
 /// Batches in one entry; clients send one.
 const BATCHES_IN_ENTRY: usize = 4096;
 
-/// A disk that does not answer for this long is an error to the producer, whose own patience is a minute.
-const DISK_PATIENCE: Duration = Duration::from_secs(30);
-
-/// How long the copies may take at least: a producer asks for its records, and not for a lot of errors while a copy
-/// that died is still waited for. Its own patience is a minute.
-const COPIES_PATIENCE: Duration = Duration::from_secs(20);
-
 /// Compressed bytes of an entry that are tried where the request is handled; opening them costs less than
 /// another thread does.
 const OPENED_AT_ONCE: usize = 4 << 10;
-
-/// How long a large batch waits for its turn to be opened.
-const OPENING_PATIENCE: Duration = Duration::from_secs(30);
 
 /// An entry on its way.
 enum Entry {
@@ -78,7 +69,8 @@ impl Spu {
         turn: Turn,
         session: Arc<Session>,
     ) -> Result<Frame, Close> {
-        let deadline = Instant::now() + request.timeout;
+        let patience = Patience::from_now(request.timeout);
+        // Those before end before this one would: they came earlier.
         let next = turn.come().await;
         let mut allowance = Allowance::default();
         let mut topics = Vec::with_capacity(request.topics.len());
@@ -88,7 +80,7 @@ impl Spu {
             for entry in topic.entries {
                 let partition = entry.partition;
                 let queued = match permitted {
-                    true => self.queue(&topic.name, entry, request.timeout, &mut allowance).await,
+                    true => self.queue(&topic.name, entry, patience, &mut allowance).await,
                     false => Err(ErrorCode::PermissionDenied),
                 };
                 entries.push((partition, queued));
@@ -101,9 +93,7 @@ impl Spu {
             let mut entries = Vec::with_capacity(queued.len());
             for (partition, queued) in queued {
                 let outcome = match queued {
-                    Ok(Entry::Here(queued)) => {
-                        self.finish(queued, request.acks, request.timeout, deadline).await
-                    }
+                    Ok(Entry::Here(queued)) => self.finish(queued, request.acks, patience).await,
                     Ok(Entry::Done(outcome)) => outcome,
                     Err(error) => Err(error),
                 };
@@ -149,15 +139,16 @@ impl Spu {
         &self,
         topic: &str,
         entry: ProduceEntry,
-        patience: Duration,
+        patience: Patience,
         allowance: &mut Allowance,
     ) -> Result<Entry, ErrorCode> {
         let key = PartitionKey { topic: topic.to_owned(), partition: entry.partition };
-        let deadline = Instant::now() + HELD;
         loop {
+            patience.check()?;
             match self.route(&key, ErrorCode::NotLeaderForPartition)? {
                 Route::Here(replica, log) => {
-                    return self.queue_here(replica, log, entry, allowance).await.map(Entry::Here);
+                    let queued = self.queue_here(replica, log, entry, patience, allowance).await;
+                    return queued.map(Entry::Here);
                 }
                 Route::There(spu) => {
                     if let Some(outcome) = self.produce_there(spu, &key, &entry.records, patience).await {
@@ -166,7 +157,7 @@ impl Spu {
                 }
                 Route::Soon => {}
             }
-            self.rerouted(deadline).await?;
+            self.rerouted(patience.held()).await?;
         }
     }
 
@@ -176,6 +167,7 @@ impl Spu {
         replica: Arc<Replica>,
         log: Partition,
         entry: ProduceEntry,
+        patience: Patience,
         allowance: &mut Allowance,
     ) -> Result<Queued, ErrorCode> {
         if replica.assignment.options.system {
@@ -191,10 +183,12 @@ impl Spu {
             }
             batch.check_records().map_err(refused_batch)?;
         }
-        let batches = self.look_into(batches, allowance).await?;
+        let batches = self.look_into(batches, patience, allowance).await?;
         let n_records = batches.iter().map(|batch: &Batch| batch.header().records()).sum();
         let key = &replica.assignment.key;
-        let queued = log.enqueue_in(Replica::epoch_of(&replica.assignment), batches).await;
+        let limit = patience.left();
+        let queued = log.enqueue_in(Replica::epoch_of(&replica.assignment), batches);
+        let queued = timeout(limit, queued).await.map_err(|_| timed_out(limit))?;
         let ticket = queued.map_err(|error| refused_append(error, key))?;
         Ok(Queued { replica, log, ticket, n_records, n_bytes })
     }
@@ -203,6 +197,7 @@ impl Spu {
     async fn look_into(
         &self,
         batches: Vec<Batch>,
+        patience: Patience,
         allowance: &mut Allowance,
     ) -> Result<Vec<Batch>, ErrorCode> {
         let closed: Vec<usize> = batches
@@ -220,8 +215,8 @@ impl Spu {
             }
         }
         let place = Arc::clone(&self.opening).acquire_owned();
-        let place = timeout_at(Instant::now() + OPENING_PATIENCE, place).await;
-        let place = place.map_err(|_| timed_out(OPENING_PATIENCE))?;
+        let limit = patience.opening();
+        let place = timeout(limit, place).await.map_err(|_| timed_out(limit))?;
         let (usage, mut left) = (Arc::clone(&self.usage), *allowance);
         let look = move || {
             // Held until the work is done, also when nobody waits for it any more.
@@ -237,17 +232,12 @@ impl Spu {
     }
 
     /// Waits until an entry is durable and, where it was asked for or others have copies, committed.
-    pub(super) async fn finish(
-        &self,
-        queued: Queued,
-        acks: Acks,
-        asked: Duration,
-        deadline: Instant,
-    ) -> Outcome {
+    pub(super) async fn finish(&self, queued: Queued, acks: Acks, patience: Patience) -> Outcome {
         let Queued { replica, log, ticket, n_records, n_bytes } = queued;
-        let stored = timeout_at(Instant::now() + DISK_PATIENCE, ticket).await;
+        let limit = patience.disk();
+        let stored = timeout(limit, ticket).await;
         let appended = stored
-            .map_err(|_| timed_out(DISK_PATIENCE))?
+            .map_err(|_| timed_out(limit))?
             .map_err(|error| refused_append(error, &replica.assignment.key))?;
         self.usage.records_in.add(u64::try_from(n_records).unwrap_or(0));
         self.usage.record_bytes_in.add(n_bytes as u64);
@@ -261,10 +251,11 @@ impl Spu {
         let lead = lead.filter(|lead| lead.is_of(&replica.assignment));
         if replica.has_copies() || lead.is_some() {
             let lead = lead.ok_or(ErrorCode::NotLeaderForPartition)?;
-            committed_by_all(&lead, &log, appended.next_offset, asked.max(COPIES_PATIENCE)).await?;
+            committed_by_all(&lead, &log, appended.next_offset, patience.copies()).await?;
         } else if acks == Acks::Committed {
             let committed = committed(&log, appended.next_offset);
-            timeout_at(deadline, committed).await.map_err(|_| timed_out(asked))?;
+            let limit = patience.asked();
+            timeout(limit, committed).await.map_err(|_| timed_out(limit))?;
         }
         Ok(Stored { base_offset: appended.base_offset, log_start: appended.log_start })
     }
@@ -286,9 +277,10 @@ pub(super) async fn committed_by_all(
 ) -> Result<(), ErrorCode> {
     let over = lead.over();
     tokio::select! {
-        committed = timeout(patience, committed(log, offset)) => committed.map_err(|_| timed_out(patience)),
-        // The next leader may have the records or not: nobody here can know.
+        // First: once it is over, the mark is the next leader's, who may have these records or others in their place.
+        biased;
         () = over.cancelled() => Err(ErrorCode::NotLeaderForPartition),
+        committed = timeout(patience, committed(log, offset)) => committed.map_err(|_| timed_out(patience)),
     }
 }
 
@@ -298,11 +290,6 @@ async fn committed(log: &Partition, offset: i64) {
     while *high_watermark.borrow_and_update() < offset {
         changed(&mut high_watermark).await;
     }
-}
-
-fn timed_out(after: Duration) -> ErrorCode {
-    let timeout_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
-    ErrorCode::RequestTimedOut { timeout_ms, kind: RequestKind::Produce }
 }
 
 /// Whether a topic takes batches of this codec.

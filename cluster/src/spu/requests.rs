@@ -20,6 +20,10 @@ use crate::wire::{
 /// partition, which is 50 MB with batches of 500 kB. What is limited is each batch; this only bounds memory.
 const FRAME_CAP: usize = 128 << 20;
 
+/// Bytes of a request that brings neither records nor a SmartModule: what its lists become in memory is many times
+/// that. Enough for the offsets of 60,000 partitions.
+const LISTS_CAP: usize = 256 << 10;
+
 /// Answers clients for one SPU.
 #[derive(Debug)]
 pub struct Requests {
@@ -57,6 +61,9 @@ impl Service for Requests {
         let header = request.header;
         if !Server::Spu.understands(&header) {
             return Err(Close::NotServed { key: header.key, version: header.version });
+        }
+        if !matches!(header.key, 0 | 1003) && request.body.len() > LISTS_CAP {
+            return Err(Close::TooMuch("a request of more than 256 KiB that brings no records"));
         }
         match header.key {
             18 => Ok(Work::Reply(api_versions(Server::Spu, &header)?)),

@@ -7,7 +7,7 @@ use cluster_storage::State;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::warn;
 
-use super::{Spu, changed};
+use super::{Replica, Spu, changed};
 
 /// One timer for all partitions.
 const PERIOD: Duration = Duration::from_secs(10);
@@ -56,13 +56,19 @@ impl Spu {
         }
     }
 
+    /// Also those that failed only now, while others were looked after.
     async fn reopen_failed(self: &Arc<Self>) {
-        let usable = self
-            .replicas
-            .all()
-            .into_iter()
-            .filter(|replica| replica.log.as_ref().is_ok_and(|log| log.state() == State::Open));
-        self.replicas.replace(usable.collect());
+        {
+            let _nothing_is_applied = self.applying.lock().await;
+            let is_open =
+                |replica: &Arc<Replica>| replica.log.as_ref().is_ok_and(|log| log.state() == State::Open);
+            let (usable, failed): (Vec<_>, Vec<_>) = self.replicas.all().into_iter().partition(is_open);
+            for replica in failed {
+                self.bygone.add(&replica.assignment);
+                replica.close().await;
+            }
+            self.replicas.replace(usable);
+        }
         if let Err(error) = self.apply_view().await {
             warn!(%error, "the SC's word is not followed in all yet");
         }

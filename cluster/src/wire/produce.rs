@@ -15,6 +15,8 @@ use super::{Fields, Malformed};
 const TOPIC_BYTES: usize = 6;
 /// A partition's entry takes its index and a length at least.
 const ENTRY_BYTES: usize = 8;
+/// Topics and entries of one request. A client sends one topic, and by default up to a hundred entries.
+const MOST_ENTRIES: usize = 1 << 16;
 
 /// When the producer wants its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,18 +66,20 @@ impl ProduceRequest {
         let acks = if fields.i16()? < 0 { Acks::Committed } else { Acks::Leader };
         let milliseconds = u64::try_from(fields.i32()?).map_err(|_| Malformed::Value("timeout"))?;
         let n_topics = fields.count(TOPIC_BYTES)?;
+        let mut left = MOST_ENTRIES.checked_sub(n_topics).ok_or(Malformed::Value("number of topics"))?;
         let mut topics = Vec::with_capacity(n_topics);
         for _ in 0..n_topics {
-            topics.push(parse_topic(&mut fields)?);
+            topics.push(parse_topic(&mut fields, &mut left)?);
         }
         let smartmodule = SmartModuleAsked::parse_first(&mut fields)?;
         Ok(Self { acks, timeout: Duration::from_millis(milliseconds), topics, smartmodule })
     }
 }
 
-fn parse_topic(fields: &mut Fields) -> Result<ProduceTopic, Malformed> {
+fn parse_topic(fields: &mut Fields, left: &mut usize) -> Result<ProduceTopic, Malformed> {
     let name = fields.string()?;
     let n_entries = fields.count(ENTRY_BYTES)?;
+    *left = left.checked_sub(n_entries).ok_or(Malformed::Value("number of entries"))?;
     let mut entries = Vec::with_capacity(n_entries);
     for _ in 0..n_entries {
         let partition = fields.u32()?;

@@ -18,7 +18,7 @@ use crate::sc::metadata::Metadata;
 const UNHEARD_EPOCHS: u32 = 1 << 16;
 
 /// Where the disk does not take what was gathered, it is tried again after this long.
-const WRITTEN_AGAIN: Duration = Duration::from_secs(1);
+pub(super) const WRITTEN_AGAIN: Duration = Duration::from_secs(1);
 
 impl Engine {
     /// Learns from what an SPU holds. An SC without a disk gathers it first: until all have come it knows too little to

@@ -14,7 +14,7 @@ use tracing::{info, warn};
 
 use super::record;
 use super::table::{Entry, Key, Table};
-use crate::link::{OffsetsAnswer, OffsetsCall, OffsetsRequest, PartitionKey, View};
+use crate::link::{ConsumerOffset, OffsetsAnswer, OffsetsCall, OffsetsRequest, PartitionKey, View, bytes_of};
 use crate::spu::copies::Lead;
 use crate::spu::produce::committed_by_all;
 use crate::spu::{Replica, Spu};
@@ -27,6 +27,8 @@ const READ_BYTES: usize = 1 << 20;
 const COPIED_AT_ONCE: usize = 1000;
 /// How long the copies may take.
 const COPIES_PATIENCE: Duration = Duration::from_secs(8);
+/// A list of consumers on the link, where a frame above 16 MiB would end it.
+const LIST_BYTES_MAX: u64 = 8 << 20;
 /// A consumer's name.
 const MOST_NAME_BYTES: usize = 1024;
 
@@ -98,7 +100,7 @@ impl Journal {
             let answer = match (&stored, plan, &call.request) {
                 (_, Err(why), _) => OffsetsAnswer::Failed(why),
                 (_, _, OffsetsRequest::Fetch { consumer_id, key }) => {
-                    OffsetsAnswer::Consumers(self.table.list(consumer_id.as_deref(), key.as_ref()))
+                    listed(self.table.list(consumer_id.as_deref(), key.as_ref()))
                 }
                 (Err(why), Ok(Some(_)), _) => OffsetsAnswer::NotNow(why.clone()),
                 (_, Ok(_), _) => OffsetsAnswer::Done,
@@ -188,9 +190,38 @@ impl Journal {
     }
 }
 
+/// A list that fits into a frame of the link, by which it may have to go to another SPU.
+fn listed(found: Vec<ConsumerOffset>) -> OffsetsAnswer {
+    if bytes_of(&found).is_ok_and(|bytes| bytes <= LIST_BYTES_MAX) {
+        return OffsetsAnswer::Consumers(found);
+    }
+    let n_found = found.len();
+    OffsetsAnswer::Failed(format!(
+        "{n_found} consumers do not fit into one list: ask for fewer, by name or partition"
+    ))
+}
+
 /// The key of a consumer of a topic that there is.
 fn living(view: &View, consumer: &str, replica: &PartitionKey) -> Result<Key, String> {
     let topic_id = view.topics.get(&replica.topic).copied();
     let topic_id = topic_id.ok_or_else(|| format!("there is no topic {:?}", replica.topic))?;
     Ok(Key { replica: replica.clone(), consumer: consumer.to_owned(), topic_id })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_that_would_end_the_link_is_refused_and_says_what_to_ask_for() {
+        let key = PartitionKey { topic: "numbers".into(), partition: 0 };
+        // Each byte of such a name takes six on the link.
+        let consumer_id = "\u{1}".repeat(MOST_NAME_BYTES);
+        let one = ConsumerOffset { consumer_id, key, offset: 7, modified: 1_700_000_000 };
+        assert!(
+            matches!(listed(vec![one.clone(); 1300]), OffsetsAnswer::Consumers(all) if all.len() == 1300)
+        );
+        let OffsetsAnswer::Failed(why) = listed(vec![one; 1400]) else { panic!("the list is too large") };
+        assert!(why.starts_with("1400 consumers do not fit"), "{why}");
+    }
 }

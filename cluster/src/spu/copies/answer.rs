@@ -27,6 +27,13 @@ pub(super) fn objection(follow: &Follow, facts: &Facts) -> Option<Fed> {
         return None;
     }
     match facts.end_of_epoch {
+        // The record before is not there any more. It was of this epoch or an earlier one, and an epoch has one writer:
+        // had this one begun after that record, the copy's would not be of it.
+        Some((epoch, end))
+            if epoch == last_epoch && facts.log_start == follow.position && end >= follow.position =>
+        {
+            None
+        }
         Some((epoch, end)) => Some(Fed::Diverged { epoch, end: end.min(follow.position) }),
         // All that the leader has is of later epochs. Where its log begins at 0, nothing of the copy is in it.
         None if facts.log_start == 0 => Some(Fed::Diverged { epoch: -1, end: 0 }),
@@ -140,6 +147,20 @@ mod tests {
                 expected,
                 "{position} {last_epoch:?}"
             );
+        }
+    }
+
+    #[test]
+    fn a_copy_that_ends_where_the_leaders_log_begins_goes_on_in_the_same_epoch_and_is_cut_back_in_another() {
+        let placed = Placed { key: PartitionKey { topic: "t".into(), partition: 0 }, topic_id: Uuid::nil() };
+        let follow = Follow { spu: 2, placed, epoch: 9, position: 50, last_epoch: Some(1) };
+        for (end_of_epoch, expected) in [
+            (Some((1, 90)), None),
+            (Some((1, 50)), None),
+            (Some((0, 60)), Some(Fed::Diverged { epoch: 0, end: 50 })),
+        ] {
+            let facts = Facts { log_start: 50, leo: 90, epoch_before: None, end_of_epoch };
+            assert_eq!(objection(&follow, &facts), expected, "{end_of_epoch:?}");
         }
     }
 }

@@ -157,6 +157,22 @@ async fn what_an_spu_led_before_it_began_anew_it_leads_in_a_later_epoch_only_and
 }
 
 #[tokio::test]
+async fn a_lead_that_cannot_be_kept_on_disk_does_not_begin_and_the_sc_hears_so() {
+    let (folder, cluster) = (tempfile::tempdir().unwrap(), Cluster::new());
+    let (_unit, mut controller) = controlled(folder.path(), &cluster).await;
+    controller.put(vec![copied(1, 3)], &[]).await;
+    // Where the document is written before it takes the old one's place, none can be.
+    let in_its_way = folder.path().join("main-0/whole.new");
+    std::fs::create_dir_all(in_its_way.join("not-empty")).unwrap();
+    controller.tell(vec![copied(1, 4)], &[]).await;
+    let report = controller.reported("copied", |report| report.epoch == 4).await;
+    assert_eq!((report.state, report.lost_lead), (ReplicaState::Online, true));
+    std::fs::remove_dir_all(in_its_way).unwrap();
+    controller.put(vec![copied(1, 5)], &[]).await;
+    assert_eq!(controller.reported("copied", |report| !report.lost_lead).await.epoch, 5);
+}
+
+#[tokio::test]
 async fn the_sc_hears_at_once_that_a_leaders_log_failed() {
     let (folder, cluster) = (tempfile::tempdir().unwrap(), Cluster::new());
     let listener = Controller::listen(folder.path());

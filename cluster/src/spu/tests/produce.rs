@@ -1,12 +1,15 @@
 //! What producers may send, and what they get back.
 
 use cluster_storage::batch::patch;
+use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
 use super::fixture::{Unit, assignment, batch, entries_of, produce, produced, string};
 use crate::connection::tests::fixture::{Cluster, DEADLINE, request};
+use crate::link::Assignment;
 use crate::sc::topic::{Compression, TopicOptions};
 use crate::spu::compressed::tests::zstd_bomb;
+use crate::spu::route::HELD;
 
 #[tokio::test]
 async fn entries_of_one_partition_are_stored_in_order_and_answered_one_by_one() {
@@ -204,6 +207,23 @@ async fn what_a_producer_may_not_do_has_its_own_code() {
 }
 
 #[tokio::test]
+async fn all_entries_of_a_request_are_held_together_and_not_one_after_the_other() {
+    let (folder, cluster) = (tempfile::tempdir().unwrap(), Cluster::new());
+    let alone = assignment("numbers", 0, 1, TopicOptions::default());
+    let away = Assignment { leader: 5002, replicas: vec![5002], ..alone };
+    let unit = Unit::start(folder.path(), cluster.settings(), vec![away]).await;
+    let mut client = unit.client(&cluster).await;
+    let one = batch(&["a"]);
+    client.send(&request(0, 25, &produce("numbers", 1, &[(0, &one[..]); 10]))).await;
+    // One wait, and not ten of them.
+    let length = timeout(HELD * 2, client.0.read_i32()).await.unwrap().unwrap();
+    let mut response = vec![0; usize::try_from(length).unwrap()];
+    client.0.read_exact(&mut response).await.unwrap();
+    let codes: Vec<i16> = entries_of(response.split_off(4)).iter().map(|(_, code, _)| *code).collect();
+    assert_eq!(codes, [6; 10], "nobody leads it");
+}
+
+#[tokio::test]
 async fn hostile_requests_close_the_connection() {
     let (folder, cluster) = (tempfile::tempdir().unwrap(), Cluster::new());
     let unit = Unit::with_numbers(folder.path(), &cluster).await;
@@ -218,7 +238,16 @@ async fn hostile_requests_close_the_connection() {
         bytes[3] = 0x80;
         bytes
     };
+    let too_many_topics = {
+        let mut bytes = whole[..7].to_vec();
+        bytes.extend(70_000u32.to_be_bytes());
+        bytes.extend(vec![0; 6 * 70_000 + 4]);
+        bytes
+    };
     for (what, key, version, body) in [
+        ("seventy thousand topics", 0, 25, too_many_topics),
+        ("a list longer than any client's", 1002, 25, vec![0; 300 << 10]),
+        ("acknowledgements longer than any client's", 1005, 0, vec![0; 300 << 10]),
         ("a cut request", 0, 25, whole[..whole.len() - 9].to_vec()),
         ("two billion topics", 0, 25, huge_count),
         ("records beyond the frame", 0, 25, lying),

@@ -66,6 +66,8 @@ impl Log {
         let (position, offset) = open.place(to, last.len()).map_err(unread)?;
         match &open.index {
             Some(index) => {
+                // Before the mark, which says that what is before it is on disk.
+                open.log.sync_data()?;
                 let mark = Mark { len: position, next_offset: offset, last_append_ms: last.last_append_ms() };
                 index.set_mark(mark)?;
                 index.sync()?;

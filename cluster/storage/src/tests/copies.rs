@@ -7,7 +7,7 @@ use super::sample::batch;
 use super::world::{DEADLINE, open, read_all};
 use crate::batch::{self, Batch, Limits};
 use crate::disk::simulated::{Fault, Random, SimulatedDisk};
-use crate::{AppendError, Commit, Config, Isolation, Partition, TruncateError};
+use crate::{AppendError, Commit, Config, Durability, Isolation, Partition, TruncateError};
 
 const LIMITS: Limits = Limits { batch_bytes: 1 << 20, batches: 1 << 10 };
 
@@ -187,6 +187,24 @@ async fn a_power_cut_while_cutting_leaves_the_start_of_what_was_there() {
         }
         assert_eq!(again.truncate(least).await, Ok(least), "seed {seed}");
         follow(&again, &again.clone()).await;
+    }
+}
+
+#[tokio::test]
+async fn a_power_cut_while_cutting_what_was_not_yet_on_disk_leaves_a_log_that_opens() {
+    let in_memory = Config { durability: Durability::Memory, ..told(1) };
+    for at in 1..12 {
+        let disk = SimulatedDisk::new(at);
+        let copy = open(&disk, &in_memory).await.unwrap();
+        for value in [b"one", b"two", b"six", b"ten"] {
+            copy.append(vec![batch(&[value, b"and"])]).await.unwrap();
+        }
+        let before = stored(&copy).await;
+        disk.cut_power_after(at);
+        let _ = tokio::time::timeout(DEADLINE, copy.truncate(6)).await.unwrap();
+        let again = open(&disk.restart(), &in_memory).await.unwrap();
+        let found = stored(&again).await;
+        assert_eq!(found, before[..found.len()], "power cut {at}");
     }
 }
 

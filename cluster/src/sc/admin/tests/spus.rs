@@ -232,3 +232,18 @@ async fn an_spu_that_holds_something_cannot_be_taken_away() {
     until("nothing is left of it", || metadata().retired.is_empty()).await;
     assert!(state.borrow().partitions.values().all(|partition| partition.replicas == [5001]));
 }
+
+#[tokio::test]
+async fn what_the_sc_decides_by_itself_is_decided_again_when_it_could_not_be_kept() {
+    let world = World::new(1);
+    let process = world.start().await;
+    // Where the document is written before it takes the old one's place, none can be.
+    let in_its_way = world.sc_dir().join("metadata.new");
+    std::fs::create_dir_all(in_its_way.join("not-empty")).unwrap();
+    let _only = world.spu(0).await;
+    let state = process.sc.state();
+    until("the SPU is there", || state.borrow().spus["main-0"].online).await;
+    assert!(state.borrow().metadata.topics.is_empty(), "nothing is in force that is not kept");
+    std::fs::remove_dir_all(in_its_way).unwrap();
+    until("the consumers' offsets have a topic", || !state.borrow().metadata.topics.is_empty()).await;
+}
