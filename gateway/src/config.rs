@@ -41,6 +41,10 @@ pub struct Config {
     /// Time from accept to a whole hello.
     #[serde(default = "default_handshake_timeout_ms")]
     pub handshake_timeout_ms: u64,
+    /// Time for a cluster's server to answer the hello, before another of the cluster is given it. Longer than a busy
+    /// server needs: this is for one that has been stopped.
+    #[serde(default = "default_answer_timeout_ms")]
+    pub answer_timeout_ms: u64,
     /// Time to connect to a cluster's server and hand it the hello.
     #[serde(default = "default_connect_timeout_ms")]
     pub connect_timeout_ms: u64,
@@ -107,6 +111,9 @@ fn default_name() -> String {
 }
 fn default_handshake_timeout_ms() -> u64 {
     5_000
+}
+fn default_answer_timeout_ms() -> u64 {
+    10_000
 }
 fn default_connect_timeout_ms() -> u64 {
     2_000
@@ -205,6 +212,7 @@ impl Config {
         let positive = "at least 1";
         let at_least_one = [
             ("handshake_timeout_ms", self.handshake_timeout_ms),
+            ("answer_timeout_ms", self.answer_timeout_ms),
             ("connect_timeout_ms", self.connect_timeout_ms),
             ("write_timeout_s", self.write_timeout_s),
             ("half_close_timeout_s", self.half_close_timeout_s),
@@ -232,6 +240,11 @@ impl Config {
     /// Time from accept to a whole hello.
     pub fn handshake_timeout(&self) -> Duration {
         Duration::from_millis(self.handshake_timeout_ms)
+    }
+
+    /// Time for a server to answer the hello.
+    pub fn answer_timeout(&self) -> Duration {
+        Duration::from_millis(self.answer_timeout_ms)
     }
 
     /// Time to reach a cluster's server.

@@ -19,7 +19,7 @@ pub use accept::{Server, Timing, serve};
 pub use limit::ConnectionLimit;
 pub use listen::{ListenAddress, ListenError, Listener};
 pub use outbox::{Closed, Outbox, Room};
-pub use requests::{Close, Service, Work};
+pub use requests::{Close, MAX_STREAMS, Service, Work};
 pub use session::Session;
 
 #[cfg(test)]

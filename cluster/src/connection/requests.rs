@@ -26,8 +26,8 @@ use crate::wire::{EncodeError, Frame, FrameBudget, FrameError, FrameReader, Malf
 const MAX_REQUESTS: usize = 64;
 /// Request bytes being answered at once; one more frame may come on top.
 const MAX_REQUEST_BYTES: usize = 8 << 20;
-/// Streams of one connection.
-const MAX_STREAMS: usize = 1024;
+/// Streams of one connection. A service that lets a client open them says so before it is cut off here.
+pub const MAX_STREAMS: usize = 1024;
 /// A timer cannot be set for the year 2100 on every platform; a shorter one is set again.
 const LONGEST_TIMER: Duration = Duration::from_secs(24 * 60 * 60);
 

@@ -59,6 +59,9 @@ pub struct Follow {
 pub struct Read {
     /// Where.
     pub key: PartitionKey,
+    /// Which incarnation of the topic; none is any.
+    #[serde(default)]
+    pub topic_id: Option<Uuid>,
     /// From.
     pub from: i64,
     /// Bytes of batches, at least one batch.

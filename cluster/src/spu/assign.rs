@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use cluster_settings::Durability;
 use cluster_storage::PartitionName;
 use futures_util::future::join_all;
 use futures_util::{FutureExt, StreamExt, stream};
+use tokio::time::sleep;
 use tracing::{error, info, warn};
 
 use super::{Replica, Spu, kept};
@@ -15,6 +17,9 @@ use crate::link::{Assignment, PartitionKey, View};
 
 /// Partitions opened at a time: recovery reads the disk.
 const OPENED_AT_ONCE: usize = 4;
+
+/// A copy that could not be removed is tried again after this long.
+const REMOVED_AGAIN: Duration = Duration::from_secs(1);
 
 /// Why the SC is not told yet that its word is followed; what could be done is done all the same.
 #[derive(Debug, thiserror::Error)]
@@ -125,7 +130,7 @@ impl Spu {
 
     /// Throws a copy away that is of no use any more and begins it where its leader's log does.
     pub(super) async fn begin_anew(self: &Arc<Self>, assignment: &Assignment, first_offset: i64) {
-        {
+        let removed = {
             let _one_at_a_time = self.applying.lock().await;
             let Some(folder) = Replica::folder_of(assignment) else { return };
             // Meanwhile this SPU may have been told to lead it, or to follow another, who may not have more.
@@ -139,9 +144,7 @@ impl Spu {
             }
             let found = self.replicas.get(&assignment.key.topic, assignment.key.partition);
             let open = found.as_ref().filter(|found| found.assignment.topic_id == assignment.topic_id);
-            if let Err(error) = self.remove(&folder, open.and_then(|open| open.log.as_ref().ok())).await {
-                error!(partition = %assignment.key, %error, "a copy cannot be thrown away yet");
-            }
+            let removed = self.remove(&folder, open.and_then(|open| open.log.as_ref().ok())).await;
             let durability = cluster_settings::Durability::Disk;
             let config =
                 cluster_storage::Config { first_offset, ..Replica::config_of(assignment, durability) };
@@ -150,6 +153,12 @@ impl Spu {
             let others =
                 self.replicas.all().into_iter().filter(|other| other.assignment.key != assignment.key);
             self.replicas.replace(others.chain([anew]).collect());
+            removed
+        };
+        if let Err(error) = removed {
+            error!(partition = %assignment.key, %error, "a copy cannot be thrown away yet");
+            // It is too old still, and is soon here again.
+            sleep(REMOVED_AGAIN).await;
         }
         if let Err(error) = self.apply_view().await {
             warn!(%error, "the SC's word is not followed in all yet");

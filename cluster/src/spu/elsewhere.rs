@@ -68,10 +68,10 @@ impl Spu {
         loop {
             match self.route(key, unknown.clone())? {
                 Route::Here(replica, log) => return Ok(self.bounds_here(&replica, &log).await),
-                Route::There(spu) => {
+                Route::There(leader) => {
                     let ask = Ask::Offsets { key: key.clone() };
                     let until = deadline.min(Instant::now() + PATIENCE);
-                    let answer = self.peers.call::<Answer>(spu, &ask, Bytes::new());
+                    let answer = self.peers.call::<Answer>(leader.spu, &ask, Bytes::new());
                     let answer = timeout_at(until, answer).await;
                     match answer {
                         Ok(Ok(Parcel { head: Answer::Offsets { log_start, hw }, .. })) => {
@@ -134,9 +134,12 @@ impl Spu {
     }
 
     async fn read_for(self: &Arc<Self>, ask: Read) -> (Answer, Bytes) {
-        let Ok(Route::Here(_, log)) = self.route(&ask.key, ErrorCode::None) else {
+        let Ok(Route::Here(replica, log)) = self.route(&ask.key, ErrorCode::None) else {
             return (Answer::Refused(Refused::NotLeader), Bytes::new());
         };
+        if ask.topic_id.is_some_and(|asked| asked != replica.assignment.topic_id) {
+            return (refused(&ErrorCode::TopicDeleted), Bytes::new());
+        }
         let over = self.leads.get(&ask.key).map(|lead| lead.over());
         let (isolation, mut end) = match ask.committed {
             true => (Isolation::Committed, log.watch_hw()),

@@ -150,8 +150,10 @@ impl Spu {
                     let queued = self.queue_here(replica, log, entry, patience, allowance).await;
                     return queued.map(Entry::Here);
                 }
-                Route::There(spu) => {
-                    if let Some(outcome) = self.produce_there(spu, &key, &entry.records, patience).await {
+                Route::There(leader) => {
+                    if let Some(outcome) =
+                        self.produce_there(leader.spu, &key, &entry.records, patience).await
+                    {
                         return Ok(Entry::Done(outcome));
                     }
                 }

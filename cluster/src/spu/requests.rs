@@ -9,11 +9,12 @@ use super::stream::Stream;
 use super::streams::{Reader, Streams};
 use super::turns::Turns;
 use crate::access::{Action, On};
-use crate::connection::{Close, Service, Session, Work};
+use crate::connection::{Close, MAX_STREAMS, Service, Session, Work};
 use crate::link::PartitionKey;
 use crate::wire::{
-    DeleteConsumerOffset, FetchConsumerOffsets, FetchOffsets, ProduceRequest, Request, Server, StreamFetch,
-    UpdateConsumerOffset, api_versions, update_offsets, update_offsets_response,
+    DeleteConsumerOffset, ErrorCode, FetchConsumerOffsets, FetchOffsets, ProduceRequest, Request, Server,
+    SliceHead, StreamFetch, UpdateConsumerOffset, api_versions, stream_slice, update_offsets,
+    update_offsets_response,
 };
 
 /// A client sends everything that waits for this SPU in one request: by default up to a hundred batches of a
@@ -102,6 +103,21 @@ impl Requests {
     fn stream_fetch(&self, connection: &mut Connection, request: Request) -> Result<Work, Close> {
         let asked = StreamFetch::parse(request.body)?;
         let session = Arc::clone(&connection.session);
+        // The protocol has no word for the end of a stream: a client that drops one does not tell.
+        if connection.streams.count() >= MAX_STREAMS {
+            let reason = format!(
+                "this connection has {MAX_STREAMS} streams, also those that were dropped; connect again"
+            );
+            let head = SliceHead {
+                topic: &asked.topic,
+                partition: asked.partition,
+                stream_id: 0,
+                error: ErrorCode::Other(reason),
+                high_watermark: 0,
+                log_start_offset: 0,
+            };
+            return Ok(Work::Reply(stream_slice(&request.header, head, Vec::new())?));
+        }
         let key = PartitionKey { topic: asked.topic.clone(), partition: asked.partition };
         let reader = Reader { consumer: asked.consumer_id.clone(), key };
         let (id, acks) = connection.streams.open(reader);

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use cluster_storage::Partition;
 use tokio::time::{Instant, sleep, sleep_until};
+use uuid::Uuid;
 
 use super::{Replica, Spu, changed};
-use crate::link::PartitionKey;
+use crate::link::{Leader, PartitionKey};
 use crate::wire::ErrorCode;
 use crate::wire::admin::is_called;
 
@@ -16,16 +17,27 @@ use crate::wire::admin::is_called;
 pub(super) const HELD: Duration = Duration::from_secs(20);
 
 /// A leader that is known and does not serve yet is asked again after this long.
-const AGAIN: Duration = Duration::from_millis(20);
+pub(super) const AGAIN: Duration = Duration::from_millis(20);
 
 /// Who serves a partition now.
 pub(super) enum Route {
     /// This SPU.
     Here(Arc<Replica>, Partition),
-    /// The SPU of this id.
-    There(i32),
+    /// The SPU of this leader.
+    There(Leader),
     /// Nobody yet: its leader, this SPU, is just beginning to.
     Soon,
+}
+
+impl Route {
+    /// The topic's incarnation that is served, as far as is known now.
+    pub(super) fn topic_id(&self) -> Option<Uuid> {
+        match self {
+            Self::Here(replica, _) => Some(replica.assignment.topic_id),
+            Self::There(leader) => Some(leader.topic_id),
+            Self::Soon => None,
+        }
+    }
 }
 
 impl Spu {
@@ -42,7 +54,7 @@ impl Spu {
             return Ok(Route::Here(replica, log));
         }
         let leader = self.link.view().borrow().leaders.get(key).copied().ok_or(unknown)?;
-        Ok(if Some(leader.spu) == self.id() { Route::Soon } else { Route::There(leader.spu) })
+        Ok(if Some(leader.spu) == self.id() { Route::Soon } else { Route::There(leader) })
     }
 
     /// Returns when something may have changed about who serves what; an error when it is too late.

@@ -1,18 +1,19 @@
 //! One consumer stream: sends a slice of whole batches, waits until the client has it, sends the next.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use cluster_storage::{Isolation, Partition, ReadError, Slice, State};
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::route::{HELD, Route};
+use super::route::{AGAIN, Route};
 use super::{Replica, Spu, changed};
 use crate::access::{Action, On};
 use crate::connection::{Close, Room, Session};
-use crate::link::PartitionKey;
+use crate::link::{Leader, PartitionKey};
 use crate::peer::{Answer, Ask, Parcel, Read, Refused};
 use crate::wire::schema::error_of;
 use crate::wire::{ErrorCode, Header, SliceHead, StreamFetch, StreamIsolation, stream_slice};
@@ -20,6 +21,9 @@ use crate::wire::{ErrorCode, Header, SliceHead, StreamFetch, StreamIsolation, st
 /// A slice is at most this large whatever the client asks for, a larger first batch excepted: it lies in
 /// memory until the client has taken it.
 pub(super) const MAX_SLICE: usize = 4 << 20;
+
+/// A stream that nobody serves looks again after this long at the latest, besides whenever the SC says something.
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// How long the SPU that leads waits for records before it says that there are none yet, in milliseconds.
 const READ_PATIENCE_MS: u64 = 10_000;
@@ -76,19 +80,35 @@ impl Stream {
             return Over::Error(smartmodule.refusal(|name| self.spu.is_kept(name)));
         }
         let key = PartitionKey { topic: self.request.topic.clone(), partition: self.request.partition };
-        let mut position = self.request.offset;
+        let mut view = self.spu.link.view();
+        let (mut position, mut topic_id, mut pause) = (self.request.offset, None, AGAIN);
         loop {
-            let over = match self.spu.route(&key, ErrorCode::NotLeaderForPartition) {
-                Ok(Route::Here(replica, log)) => self.serve_here(&replica, &log, &mut position).await,
-                Ok(Route::There(spu)) => self.serve_there(spu, &key, &mut position).await,
-                Ok(Route::Soon) => Over::Moved,
-                Err(error) => Over::Error(error),
+            view.mark_unchanged();
+            let before = position;
+            let route = match self.spu.route(&key, ErrorCode::NotLeaderForPartition) {
+                Ok(route) => route,
+                Err(error) => return Over::Error(error),
+            };
+            // A topic of the same name is another one: its offsets mean other records.
+            if topic_id.is_some() && route.topic_id().is_some_and(|now| topic_id != Some(now)) {
+                return Over::Error(ErrorCode::TopicDeleted);
+            }
+            topic_id = topic_id.or(route.topic_id());
+            let over = match route {
+                Route::Here(replica, log) => self.serve_here(&replica, &log, &mut position).await,
+                Route::There(leader) => self.serve_there(leader, &key, &mut position).await,
+                Route::Soon => Over::Moved,
             };
             if !matches!(over, Over::Moved) {
                 return over;
             }
             // However long there is no leader, the consumer has nothing to do but to wait, and may as well do it here.
-            let _ = self.spu.rerouted(Instant::now() + HELD).await;
+            // Many of them together must not call an SPU that is gone all the time.
+            pause = if position == before { pause } else { AGAIN };
+            tokio::select! {
+                () = changed(&mut view) => {}
+                () = sleep(pause) => pause = (pause * 2).min(LONGEST_PAUSE),
+            }
         }
     }
 
@@ -105,17 +125,18 @@ impl Stream {
     }
 
     /// Sends what the SPU that leads gives, until it does not any more.
-    async fn serve_there(&mut self, spu: i32, key: &PartitionKey, position: &mut i64) -> Over {
+    async fn serve_there(&mut self, leader: Leader, key: &PartitionKey, position: &mut i64) -> Over {
         loop {
             let ask = Ask::Read(Read {
                 key: key.clone(),
+                topic_id: Some(leader.topic_id),
                 from: *position,
                 max_bytes: self.max_bytes(),
                 committed: self.isolation() == Isolation::Committed,
                 patience_ms: READ_PATIENCE_MS,
             });
             let (next_offset, log_start, hw, bytes) =
-                match self.spu.peers.call::<Answer>(spu, &ask, Bytes::new()).await {
+                match self.spu.peers.call::<Answer>(leader.spu, &ask, Bytes::new()).await {
                     Ok(Parcel { head: Answer::Refused(Refused::Code(code)), .. }) => {
                         return Over::Error(error_of(&code));
                     }

@@ -34,6 +34,12 @@ pub(super) struct Streams {
 }
 
 impl Streams {
+    /// Streams that have not ended.
+    pub(super) fn count(&mut self) -> usize {
+        self.open.retain(|_, entry| !entry.acks.is_closed());
+        self.open.len()
+    }
+
     /// A new stream: its number and where its acknowledgements arrive. It ends when the receiver is dropped.
     pub(super) fn open(&mut self, reader: Reader) -> (u32, watch::Receiver<i64>) {
         if self.open.len() >= SWEEP_AT {
@@ -96,5 +102,7 @@ mod tests {
             drop(streams.open(reader()));
         }
         assert!(streams.open.len() <= SWEEP_AT);
+        let (_, _open) = streams.open(reader());
+        assert_eq!(streams.count(), 1);
     }
 }

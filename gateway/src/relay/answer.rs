@@ -1,9 +1,11 @@
 //! Whether a server answers the hello.
 
 use std::io;
+use std::time::Duration;
 
 use tokio::io::Interest;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use super::socket::Socket;
 
@@ -12,13 +14,18 @@ use super::socket::Socket;
 pub enum Answered {
     /// The server's first byte, or something of the client's: from now on bytes are passed.
     Yes,
-    /// The server's end, before it said a word: another one of the cluster can be given the same hello.
+    /// The server's end or its silence, before it said a word: another one of the cluster can be given the same hello.
     No,
 }
 
 /// Waits for the server's first byte. In TLS it is the server's turn after the hello, so a server that ends there has died,
-/// or is about to, and the client has noticed nothing yet. A client that sends more, or goes, is not kept waiting.
-pub async fn answered<B: Socket>(client: &TcpStream, backend: &B) -> Answered {
+/// or is about to, and the client has noticed nothing yet; one that says nothing for `patience` has been stopped, or is
+/// stuck. A client that sends more, or goes, is not kept waiting.
+pub async fn answered<B: Socket>(client: &TcpStream, backend: &B, patience: Duration) -> Answered {
+    timeout(patience, first_word(client, backend)).await.unwrap_or(Answered::No)
+}
+
+async fn first_word<B: Socket>(client: &TcpStream, backend: &B) -> Answered {
     loop {
         tokio::select! {
             biased;

@@ -109,6 +109,14 @@ impl Drop for OpenConnection {
 }
 
 impl Route {
+    /// The servers that may answer in the order in which they are called: one that just failed comes last.
+    pub fn servers(&self, failed: Option<&Arc<Backend>>) -> impl Iterator<Item = &Arc<Backend>> {
+        let has_failed =
+            move |server: &&Arc<Backend>| failed.is_some_and(|failed| Arc::ptr_eq(failed, server));
+        let all = || std::iter::once(&self.backend).chain(&self.others);
+        all().filter(move |server| !has_failed(server)).chain(all().filter(has_failed))
+    }
+
     /// Takes a place in the cluster, or says why there is none; a refusal is counted.
     pub fn admit(&self, rate: Rate, now: Instant) -> Result<OpenConnection, Refused> {
         let usage = &self.cluster.usage;

@@ -17,7 +17,7 @@ use crate::hello::{Hello, read_hello, read_proxied};
 use crate::limits::{AddressPermit, HalfOpenPlace, Place};
 use crate::observe::Refusal;
 use crate::relay::{Answered, BackendStream, Socket, answered, connect, prepare_client, proxy_header, relay};
-use crate::routes::{OpenConnection, Route};
+use crate::routes::{Backend, OpenConnection, Route};
 
 /// First and longest wait before a server that is away is called again: a local server is back in tens of
 /// milliseconds, and one call costs microseconds.
@@ -127,17 +127,19 @@ async fn route(
     prepare_client(client).map_err(|_| Refusal::Gone)?;
     let mut first = proxy_header(from, local);
     first.extend_from_slice(&hello.bytes);
-    let backend = reach(gateway, &route, &mut open, &first).await?;
+    let backend = reach(gateway, &route, None, &mut open, &first).await?;
     let usage = &route.cluster.usage;
     usage.opened.fetch_add(1, Ordering::Relaxed);
     usage.bytes_in.fetch_add(hello.bytes.len() as u64, Ordering::Relaxed);
     Ok(Routed { open, backend, greeting: Greeting { route, first }, _socket: socket })
 }
 
-/// Calls the servers that may answer, one after the other and again while all of them are away.
+/// Calls the servers that may answer, one after the other and again while all of them are away; the one that `failed`
+/// comes last.
 async fn reach(
     gateway: &Gateway,
     route: &Route,
+    failed: Option<&Arc<Backend>>,
     open: &mut OpenConnection,
     first: &[u8],
 ) -> Result<BackendStream, Refusal> {
@@ -145,7 +147,7 @@ async fn reach(
     let mut pause = FIRST_PAUSE;
     loop {
         // A dead SPU's name goes to a live one, which passes on what it does not lead itself.
-        for candidate in std::iter::once(&route.backend).chain(&route.others) {
+        for candidate in route.servers(failed) {
             open.move_to(candidate);
             match greet(gateway, open, first).await {
                 Err(Refusal::Unreachable) => {}
@@ -194,7 +196,7 @@ async fn greet(gateway: &Gateway, open: &OpenConnection, first: &[u8]) -> Result
     }
 }
 
-/// A server that dies before it has answered the hello has told the client nothing, so another one gets it.
+/// A server that dies, or stops, before it has answered the hello has told the client nothing, so another one gets it.
 async fn until_answered(
     gateway: &Gateway,
     client: &TcpStream,
@@ -202,11 +204,16 @@ async fn until_answered(
     open: &mut OpenConnection,
     mut backend: BackendStream,
 ) -> BackendStream {
+    // Where nobody else can be asked, there is nothing better to do than to wait.
+    let patience = match greeting.route.others.is_empty() {
+        true => Duration::MAX,
+        false => gateway.config.answer_timeout(),
+    };
     for _ in 0..GIVEN_AGAIN {
         let answered = async {
             match &backend {
-                BackendStream::Tcp(backend) => answered(client, backend).await,
-                BackendStream::Unix(backend) => answered(client, backend).await,
+                BackendStream::Tcp(backend) => answered(client, backend, patience).await,
+                BackendStream::Unix(backend) => answered(client, backend, patience).await,
             }
         };
         let idle = async {
@@ -227,8 +234,9 @@ async fn until_answered(
         if answered == Answered::Yes {
             return backend;
         }
-        debug!(cluster = %route.cluster.id, address = %route.backend.address, "died without an answer");
-        match reach(gateway, &greeting.route, open, &greeting.first).await {
+        debug!(cluster = %route.cluster.id, address = %route.backend.address, "died or stopped without an answer");
+        let failed = Arc::clone(&route.backend);
+        match reach(gateway, &greeting.route, Some(&failed), open, &greeting.first).await {
             Ok(another) => backend = another,
             Err(_) => return backend,
         }

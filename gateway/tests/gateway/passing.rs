@@ -207,6 +207,27 @@ async fn a_hello_that_a_dying_server_did_not_answer_is_given_to_another() {
 }
 
 #[tokio::test]
+async fn a_hello_that_a_stopped_server_does_not_answer_is_given_to_another() {
+    let folder = Folder::new();
+    let (stopped, alive) = (Manual::at(folder.path("one")), Named::at(folder.path("two"), "two!"));
+    let (one, two) = (folder.socket("one"), folder.socket("two"));
+    let clusters = vec![cluster(1, "a.test", &[("", &two), ("main-0", &one), ("main-1", &two)])];
+    let running = folder.gateway(clusters, "answer_timeout_ms = 100").await;
+    let mut client = TcpStream::connect(running.address).await.unwrap();
+    let hello = real_hello("main-0.a.test");
+    client.write_all(&hello).await.unwrap();
+    let mut answer = vec![0; 4 + hello.len()];
+    within("the answer", client.read_exact(&mut answer)).await.unwrap();
+    assert_eq!((&answer[..4], &answer[4..]), (&b"two!"[..], &hello[..]));
+    assert_eq!(alive.served(), 1);
+    let (mut stream, _) = stopped.accept().await;
+    let mut taken = Vec::new();
+    within("its end", stream.read_to_end(&mut taken)).await.unwrap();
+    assert_eq!(taken, hello, "it was asked first, and is not asked any more");
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn a_hello_that_no_server_answers_ends_after_a_few() {
     let folder = Folder::new();
     let silent = Manual::at(folder.path("one"));

@@ -193,7 +193,10 @@ impl Follower {
             Fed::Batches { hw, log_start, .. } => {
                 let ticket = match parcel.payload.is_empty() {
                     true => None,
-                    false => Some(self.log.enqueue_copy(batch::split(&parcel.payload, LIMITS)?).await?),
+                    false => {
+                        let batches = batch::split(&parcel.payload, LIMITS)?;
+                        Some(self.log.enqueue_copy(Replica::epoch_of(&self.assignment), batches).await?)
+                    }
                 };
                 self.log.commit(hw);
                 // What has a retention goes by that; consumers' offsets go when their leader has compacted them.

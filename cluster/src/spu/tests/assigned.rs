@@ -168,8 +168,21 @@ async fn a_lead_that_cannot_be_kept_on_disk_does_not_begin_and_the_sc_hears_so()
     let report = controller.reported("copied", |report| report.epoch == 4).await;
     assert_eq!((report.state, report.lost_lead), (ReplicaState::Online, true));
     std::fs::remove_dir_all(in_its_way).unwrap();
-    controller.put(vec![copied(1, 5)], &[]).await;
+    controller.tell(vec![copied(1, 5)], &[]).await;
     assert_eq!(controller.reported("copied", |report| !report.lost_lead).await.epoch, 5);
+}
+
+#[tokio::test]
+async fn a_consumer_does_not_go_on_in_a_topic_that_was_made_again_under_its_name() {
+    let (folder, cluster) = (tempfile::tempdir().unwrap(), Cluster::new());
+    let (unit, mut controller) = controlled(folder.path(), &cluster).await;
+    controller.put(vec![copied(8, 3)], &[]).await;
+    let mut client = unit.client(&cluster).await;
+    client.send(&request(1003, 25, &stream_fetch("copied", 0, 100, None))).await;
+    assert!(client.call(18, 2, &[]).await.is_some());
+    // Its lead is over before its log is gone, so the consumer looks where it goes on.
+    controller.put(vec![copied(9, 3)], &[8]).await;
+    assert_eq!(SliceSeen::parse(client.response().await.unwrap()).code, 2007);
 }
 
 #[tokio::test]

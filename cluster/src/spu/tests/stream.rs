@@ -3,6 +3,7 @@
 use tokio::time::timeout;
 
 use super::fixture::{QUIET, SliceSeen, Unit, ack, batch, produced, stream_fetch};
+use crate::connection::MAX_STREAMS;
 use crate::connection::tests::fixture::{Client, Cluster, request};
 
 async fn next(client: &mut Client) -> SliceSeen {
@@ -62,6 +63,21 @@ async fn streams_of_one_connection_have_numbers_and_do_not_wait_for_each_other()
     assert_eq!(seen, (1..=20).collect::<Vec<u32>>());
     let status = client.call(1005, 0, &ack(99, 1)).await.unwrap();
     assert_eq!(status[8..10], 3002i16.to_be_bytes(), "an unknown stream");
+}
+
+#[tokio::test]
+async fn one_stream_more_than_a_connection_may_have_is_refused_and_the_others_go_on() {
+    let (folder, cluster) = (tempfile::tempdir().unwrap(), Cluster::new());
+    let unit = Unit::with_numbers(folder.path(), &cluster).await;
+    let (mut producer, mut client) = (unit.client(&cluster).await, unit.client(&cluster).await);
+    for _ in 0..=MAX_STREAMS {
+        client.send(&request(1003, 25, &stream_fetch("numbers", 0, 1 << 20, None))).await;
+    }
+    let refused = next(&mut client).await;
+    assert_eq!((refused.stream_id, refused.code), (0, 2));
+    produced(&mut producer, "numbers", &[(0, &batch(&["a"]))]).await;
+    let went_on = next(&mut client).await;
+    assert_eq!((went_on.code, went_on.offsets()), (0, vec![0]));
 }
 
 #[tokio::test]

@@ -37,9 +37,9 @@ impl SteppedLog {
         self.append(batches, Origin::LedIn(epoch))
     }
 
-    /// Appends what the leader of which this is a copy sent; it is not durable yet.
-    pub fn append_copy(&mut self, batches: &[Batch]) -> Result<Appended, AppendError> {
-        self.append(batches, Origin::Leader)
+    /// Appends what the leader of which this is a copy sent in this epoch; it is not durable yet.
+    pub fn append_copy(&mut self, epoch: i32, batches: &[Batch]) -> Result<Appended, AppendError> {
+        self.append(batches, Origin::FollowedIn(epoch))
     }
 
     fn append(&mut self, batches: &[Batch], origin: Origin) -> Result<Appended, AppendError> {

@@ -27,8 +27,8 @@ pub(crate) enum Origin {
     Producer,
     /// Nobody yet, and this leader took them in this epoch.
     LedIn(i32),
-    /// The leader of which this is a copy; all are of one epoch.
-    Leader,
+    /// The leader of which this is a copy, followed in this epoch; all are of one epoch, perhaps an earlier one.
+    FollowedIn(i32),
 }
 
 /// A log, open for writing. There is one per partition.
@@ -91,7 +91,11 @@ impl Log {
     pub(crate) fn append(&mut self, appends: &[(&[Batch], Origin)], answer: Answer<'_>) {
         let mut group = Group::default();
         for (number, (batches, origin)) in appends.iter().enumerate() {
-            if matches!(origin, Origin::LedIn(epoch) if *epoch != self.config.leader_epoch) {
+            let asked_in = match origin {
+                Origin::Producer => None,
+                Origin::LedIn(epoch) | Origin::FollowedIn(epoch) => Some(*epoch),
+            };
+            if asked_in.is_some_and(|epoch| epoch != self.config.leader_epoch) {
                 answer(number, Err(AppendError::OtherEpoch));
                 continue;
             }
@@ -102,7 +106,7 @@ impl Log {
             }
             let epoch = match origin {
                 Origin::Producer | Origin::LedIn(_) => self.config.leader_epoch,
-                Origin::Leader => batches.first().map_or(0, |batch| batch.header().leader_epoch),
+                Origin::FollowedIn(_) => batches.first().map_or(0, |batch| batch.header().leader_epoch),
             };
             if self.must_roll(&group, bytes, epoch) {
                 self.commit(std::mem::take(&mut group), answer);
@@ -230,7 +234,9 @@ impl Log {
         let (had, mut next_offset) = (group.batches.len(), base_offset);
         for batch in batches {
             let found = batch.header().base_offset;
-            if origin == Origin::Leader && (found, batch.header().leader_epoch) != (next_offset, epoch) {
+            if matches!(origin, Origin::FollowedIn(_))
+                && (found, batch.header().leader_epoch) != (next_offset, epoch)
+            {
                 group.batches.truncate(had);
                 return Err(AppendError::OutOfOrder { expected: next_offset, found });
             }

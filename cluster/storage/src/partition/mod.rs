@@ -116,10 +116,11 @@ impl Partition {
         self.queue(batches, Origin::LedIn(epoch)).await
     }
 
-    /// The same with batches that have their offsets and epochs from the leader of which this is a copy: they are
-    /// kept, and refused where they do not follow on the log. All must be of one epoch.
-    pub async fn enqueue_copy(&self, batches: Vec<Batch>) -> Result<Ticket, AppendError> {
-        self.queue(batches, Origin::Leader).await
+    /// The same with batches that have their offsets and epochs from the leader of which this is a copy, followed in
+    /// `epoch`: they are kept, and refused where they do not follow on the log, or once another epoch is in force. All
+    /// must be of one epoch.
+    pub async fn enqueue_copy(&self, epoch: i32, batches: Vec<Batch>) -> Result<Ticket, AppendError> {
+        self.queue(batches, Origin::FollowedIn(epoch)).await
     }
 
     async fn queue(&self, batches: Vec<Batch>, origin: Origin) -> Result<Ticket, AppendError> {

@@ -40,9 +40,13 @@ async fn sent(leader: &Partition, from: i64) -> Vec<Vec<Batch>> {
     runs
 }
 
+/// The epoch in which copies follow, whatever those of the batches are.
+const FOLLOWED: i32 = 7;
+
 async fn follow(copy: &Partition, leader: &Partition) {
+    copy.configure(told(FOLLOWED));
     for run in sent(leader, copy.offsets().leo).await {
-        copy.enqueue_copy(run).await.unwrap().await.unwrap();
+        copy.enqueue_copy(FOLLOWED, run).await.unwrap().await.unwrap();
     }
 }
 
@@ -106,7 +110,7 @@ async fn batches_that_do_not_follow_on_are_refused_and_leave_no_trace() {
     lead(&leader, 1, &["one", "two", "three"]).await;
     let copy = open(&SimulatedDisk::new(2), &told(0)).await.unwrap();
     let runs = sent(&leader, 2).await;
-    let refused = copy.enqueue_copy(runs[0].clone()).await.unwrap().await;
+    let refused = copy.enqueue_copy(0, runs[0].clone()).await.unwrap().await;
     assert_eq!(refused, Err(AppendError::OutOfOrder { expected: 0, found: 2 }));
     follow(&copy, &leader).await;
     assert_eq!(stored(&copy).await, stored(&leader).await);
@@ -255,4 +259,20 @@ async fn what_was_to_be_stored_in_another_epoch_is_refused() {
     assert_eq!(partition.offsets().leo, 1);
     partition.enqueue_in(4, vec![batch(&[b"two"])]).await.unwrap().await.unwrap();
     assert_eq!(partition.epoch_before(2), Some(4));
+}
+
+#[tokio::test]
+async fn what_a_leader_before_sent_is_refused_once_another_is_followed() {
+    let leader = open(&SimulatedDisk::new(1), &told(3)).await.unwrap();
+    lead(&leader, 3, &["one", "two"]).await;
+    let copy = open(&SimulatedDisk::new(2), &told(3)).await.unwrap();
+    let runs = sent(&leader, 0).await;
+    copy.enqueue_copy(3, runs[0][..1].to_vec()).await.unwrap().await.unwrap();
+    copy.configure(told(4));
+    let late = copy.enqueue_copy(3, runs[0][1..].to_vec()).await.unwrap().await;
+    assert_eq!(late, Err(AppendError::OtherEpoch));
+    assert_eq!(copy.offsets().leo, 2);
+    // The next leader has them too.
+    copy.enqueue_copy(4, runs[0][1..].to_vec()).await.unwrap().await.unwrap();
+    assert_eq!(stored(&copy).await, stored(&leader).await);
 }

@@ -45,7 +45,7 @@ async fn two(sizes: &[usize], segment_bytes: u64) -> [(SimulatedDisk, Partition)
     let slice = |from| leader.read(from, 1, Isolation::Uncommitted);
     while copy.offsets().leo < leader.offsets().leo {
         let batches = batch::split(&slice(copy.offsets().leo).await.unwrap().bytes, LIMITS).unwrap();
-        copy.enqueue_copy(batches).await.unwrap().await.unwrap();
+        copy.enqueue_copy(4, batches).await.unwrap().await.unwrap();
     }
     let leo = leader.offsets().leo;
     for each in [&leader, &copy] {

@@ -152,11 +152,11 @@ impl Copy {
         self.appended(vec![record], appended.map(|appended| appended.base_offset))
     }
 
-    /// What a leader sent.
-    pub(super) fn take(&mut self, batches: &Bytes) -> Result<(), Failed> {
+    /// What a leader that is followed in this epoch sent.
+    pub(super) fn take(&mut self, epoch: u32, batches: &Bytes) -> Result<(), Failed> {
         let log = self.log.as_mut().ok_or(Failed)?;
         let batches = cluster_storage::batch::split(batches, LIMITS).unwrap();
-        let appended = log.append_copy(&batches);
+        let appended = log.append_copy(i32::try_from(epoch).unwrap(), &batches);
         self.appended(batches.iter().map(record).collect(), appended.map(|appended| appended.base_offset))
     }
 

@@ -124,7 +124,7 @@ impl World {
             let copy = self.spus.get_mut(&stream.copy).unwrap();
             let Some(batch) = copy.acts().then(|| stream.batches.pop_front()).flatten() else { return };
             assert_eq!(batch.at, copy.copy.ends().leo);
-            let taken = batch.bytes.is_empty() || copy.copy.take(&batch.bytes).is_ok();
+            let taken = batch.bytes.is_empty() || copy.copy.take(stream.epoch, &batch.bytes).is_ok();
             if taken {
                 copy.copy.commit(batch.hw);
             } else {
