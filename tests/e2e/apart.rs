@@ -4,6 +4,7 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use e2e::apart::{Apart, Authority, INTERNAL};
 use e2e::cloud::Cloud;
+use e2e::disk::{Disk, cannot_mount};
 use e2e::stream::{STEP_WITHIN, create_copied_topic, create_topic, produce, producer, read_all};
 use e2e::wait::{until, within};
 use fluvio::metadata::partition::PartitionSpec;
@@ -20,6 +21,9 @@ const NOTICED_WITHIN: Duration = Duration::from_secs(10);
 /// Eight seconds until an SPU is lost, and the machine's.
 const MADE_AGAIN_WITHIN: Duration = Duration::from_secs(40);
 
+/// Ten seconds until a disk that does not answer is taken for broken, and the machine's.
+const LED_AGAIN_WITHIN: Duration = Duration::from_secs(30);
+
 const TOPIC: &str = "apart";
 
 async fn connect(apart: &Apart) -> anyhow::Result<(FluvioAdmin, Fluvio)> {
@@ -35,8 +39,13 @@ async fn send(producer: &TopicProducerPool, from: u32, n: u32) -> anyhow::Result
 
 /// Everything in both partitions.
 async fn stored(client: &Fluvio) -> anyhow::Result<BTreeSet<u32>> {
+    stored_in(client, 2).await
+}
+
+/// Everything in this many partitions.
+async fn stored_in(client: &Fluvio, n_partitions: u32) -> anyhow::Result<BTreeSet<u32>> {
     let mut found = BTreeSet::new();
-    for partition in 0..2 {
+    for partition in 0..n_partitions {
         for record in read_all(client, TOPIC, partition, Isolation::ReadCommitted).await? {
             ensure!(found.insert(String::from_utf8(record.value)?.parse()?), "a record came twice");
         }
@@ -159,6 +168,51 @@ async fn a_server_that_hangs_is_noticed_and_taken_back() -> anyhow::Result<()> {
     let to = producer(&client, TOPIC).await?;
     send(&to, 100, 100).await?;
     ensure!(stored(&client).await? == (0..200).collect());
+    Ok(())
+}
+
+/// Who leads the only partition, and how many copies are in sync.
+async fn led(admin: &FluvioAdmin) -> anyhow::Result<(i32, u32)> {
+    let found = within("partitions", STEP_WITHIN, admin.all::<PartitionSpec>()).await?;
+    let found = found.iter().find(|found| found.name.starts_with(TOPIC)).context("no partition")?;
+    Ok((found.spec.leader, found.status.lsr))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_whose_disk_hangs_gives_the_lead_away_and_is_in_sync_again_afterwards() -> anyhow::Result<()>
+{
+    if let Some(reason) = cannot_mount() {
+        println!("not run: {reason}");
+        return Ok(());
+    }
+    let _turn = Cloud::turn().await;
+    let disks = [(); 3].map(|()| Disk::make(256 << 20));
+    let disks = disks.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
+    let apart = Apart::start_on_disks(&disks).await?;
+    let (admin, client) = connect(&apart).await?;
+    create_copied_topic(&admin, TOPIC, 1, 3).await?;
+    let to = producer(&client, TOPIC).await?;
+    send(&to, 0, 100).await?;
+    let (leader, _) = led(&admin).await?;
+    let disk = &disks[usize::try_from(leader - 5001)?];
+    disk.hang()?;
+    // What waits for that disk may be stored or not; who sends it hears so, or that it is.
+    let waiting = tokio::spawn(async move { send(&to, 100, 100).await });
+    until("another leads", LED_AGAIN_WITHIN, async || Ok((led(&admin).await?.0 != leader).then_some(())))
+        .await?;
+    let (_, client) = connect(&apart).await?;
+    send(&producer(&client, TOPIC).await?, 200, 100).await.context("without the disk")?;
+    disk.answer()?;
+    within("what waited has an answer", STEP_WITHIN, waiting).await?.ok();
+    until(
+        "all copies are in sync again",
+        STEP_WITHIN,
+        async || Ok((led(&admin).await?.1 == 3).then_some(())),
+    )
+    .await
+    .with_context(|| apart.logs())?;
+    let stored = stored_in(&client, 1).await?;
+    ensure!((0..100).chain(200..300).all(|number| stored.contains(&number)), "a record is lost");
     Ok(())
 }
 

@@ -24,6 +24,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::disk::Disk;
 use crate::nets::Nets;
 use crate::node::{DOMAIN, Owner, ask, authority, stopped};
 use crate::processes::Process;
@@ -109,8 +110,30 @@ impl Apart {
         Apart::start_on(Some(Nets::new(servers.collect())?), n_spus, "").await
     }
 
+    /// The same, each SPU `main-n` with the `n`th of these disks to itself.
+    pub async fn start_on_disks(disks: &[Disk]) -> anyhow::Result<Apart> {
+        let folder = tempfile::Builder::new().prefix("fa").tempdir()?;
+        let data = folder.path().join("data");
+        std::fs::create_dir(&data)?;
+        for (n, disk) in disks.iter().enumerate() {
+            let own = disk.folder("data");
+            std::fs::create_dir(&own)?;
+            std::os::unix::fs::symlink(own, data.join(format!("main-{n}")))?;
+        }
+        Apart::start_in(folder, None, disks.len(), "").await
+    }
+
     async fn start_on(nets: Option<Nets>, n_spus: usize, more: &str) -> anyhow::Result<Apart> {
         let folder = tempfile::Builder::new().prefix("fa").tempdir()?;
+        Apart::start_in(folder, nets, n_spus, more).await
+    }
+
+    async fn start_in(
+        folder: tempfile::TempDir,
+        nets: Option<Nets>,
+        n_spus: usize,
+        more: &str,
+    ) -> anyhow::Result<Apart> {
         let ground = Ground { folder, owner: Owner::new()?, nets, more: more.to_string() };
         let authority = Authority::new()?;
         write_identity(&ground.folder.path().join("internal"), &authority, &authority.leaf(INTERNAL)?)?;

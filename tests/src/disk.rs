@@ -1,7 +1,7 @@
 //! A small disk of the test's own: ext4 in a file, over a loop device. Its power can be cut, and it can be full.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, ensure};
 
@@ -42,6 +42,16 @@ impl Disk {
         self.mount.join(name)
     }
 
+    /// From now on whoever writes or syncs waits, as on a disk that does not answer. Reads go on.
+    pub fn hang(&self) -> anyhow::Result<()> {
+        run(Command::new("fsfreeze").arg("--freeze").arg(&self.mount))
+    }
+
+    /// It answers again, and does what waits.
+    pub fn answer(&self) -> anyhow::Result<()> {
+        run(Command::new("fsfreeze").arg("--unfreeze").arg(&self.mount))
+    }
+
     /// Bytes that are free on it.
     pub fn free(&self) -> anyhow::Result<u64> {
         let found = rustix::fs::statvfs(&self.mount)?;
@@ -51,6 +61,8 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
+        // Whoever waits for it could not even be killed.
+        let _ = Command::new("fsfreeze").arg("--unfreeze").arg(&self.mount).stderr(Stdio::null()).status();
         let _ = Command::new("umount").arg("-l").arg(&self.mount).status();
     }
 }

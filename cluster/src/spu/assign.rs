@@ -12,6 +12,7 @@ use futures_util::{FutureExt, StreamExt, stream};
 use tokio::time::sleep;
 use tracing::{error, info, warn};
 
+use super::copies::Lead;
 use super::{Replica, Spu, kept};
 use crate::link::{Assignment, PartitionKey, View};
 
@@ -45,7 +46,10 @@ impl Spu {
         // Out of sight first, so that nobody finds a log that is being closed.
         let (replicas, begun) = match self.id() {
             Some(own) => {
-                self.leads.end_others(&replicas);
+                let leads = |now: &Replica, lead: &Lead| now.leads && lead.is_of(&now.assignment);
+                self.leads.end_unless(|key, lead| {
+                    replicas.iter().any(|now| now.assignment.key == *key && leads(now, lead))
+                });
                 self.follows.follow(self, own, &replicas);
                 let (replicas, begun) = self.begin_leads(replicas).await;
                 self.leads.follow(own, &replicas, &self.link);

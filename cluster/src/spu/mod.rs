@@ -175,6 +175,7 @@ impl Spu {
         let tasks = TaskTracker::new();
         tasks.spawn(Arc::clone(&self).follow_view());
         tasks.spawn(Arc::clone(&self).keep_house());
+        tasks.spawn(Arc::clone(&self).watch_disks());
         tasks.spawn(Arc::clone(&self).serve_consumers());
         tasks.spawn(Arc::clone(&self).keep_scrubbing());
         tasks.close();

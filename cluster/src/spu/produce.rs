@@ -147,8 +147,13 @@ impl Spu {
             patience.check()?;
             match self.route(&key, ErrorCode::NotLeaderForPartition)? {
                 Route::Here(replica, log) => {
-                    let queued = self.queue_here(replica, log, entry, patience, allowance).await;
-                    return queued.map(Entry::Here);
+                    let over = self.over(&replica);
+                    let queued = self.queue_here(replica, log, entry.clone(), patience, allowance);
+                    tokio::select! {
+                        queued = queued => return queued.map(Entry::Here),
+                        // Nothing was queued, since its log had no room.
+                        () = over => {}
+                    }
                 }
                 Route::There(leader) => {
                     if let Some(outcome) =
@@ -237,10 +242,13 @@ impl Spu {
     pub(super) async fn finish(&self, queued: Queued, acks: Acks, patience: Patience) -> Outcome {
         let Queued { replica, log, ticket, n_records, n_bytes } = queued;
         let limit = patience.disk();
-        let stored = timeout(limit, ticket).await;
-        let appended = stored
-            .map_err(|_| timed_out(limit))?
-            .map_err(|error| refused_append(error, &replica.assignment.key))?;
+        let stored = tokio::select! {
+            biased;
+            stored = timeout(limit, ticket) => stored.map_err(|_| timed_out(limit))?,
+            // Its disk hangs, and another copy leads.
+            () = self.over(&replica) => return Err(ErrorCode::NotLeaderForPartition),
+        };
+        let appended = stored.map_err(|error| refused_append(error, &replica.assignment.key))?;
         self.usage.records_in.add(u64::try_from(n_records).unwrap_or(0));
         self.usage.record_bytes_in.add(n_bytes as u64);
         self.report(&replica);
@@ -260,6 +268,17 @@ impl Spu {
             timeout(limit, committed).await.map_err(|_| timed_out(limit))?;
         }
         Ok(Stored { base_offset: appended.base_offset, log_start: appended.log_start })
+    }
+
+    /// Returns when this SPU's lead of a partition with copies is over.
+    fn over(&self, replica: &Replica) -> impl Future<Output = ()> + use<> {
+        let lead = self.leads.get(&replica.assignment.key).filter(|lead| lead.is_of(&replica.assignment));
+        async move {
+            match lead {
+                Some(lead) => lead.over().cancelled().await,
+                None => std::future::pending().await,
+            }
+        }
     }
 
     /// The largest batch that this cluster takes.

@@ -13,6 +13,10 @@ use crate::link::{Assignment, DurableEnd, PartitionKey, ReplicaReport, ReplicaSt
 use crate::sc::metadata::NOBODY;
 use crate::wire::ErrorCode;
 
+/// A disk that does not answer for so long counts as one that failed: another copy can lead meanwhile. Less than a request
+/// is held.
+const HANGS_AFTER: Duration = Duration::from_secs(10);
+
 const SYSTEM_SEGMENT: u64 = 1 << 20;
 
 /// One partition of this SPU.
@@ -35,6 +39,11 @@ impl Replica {
     /// Whether other SPUs have copies of it.
     pub(super) fn has_copies(&self) -> bool {
         self.assignment.replicas.len() > 1
+    }
+
+    /// Whether its disk does not answer.
+    pub(super) fn hangs(&self) -> bool {
+        self.log.as_ref().is_ok_and(|log| log.busy_for() >= HANGS_AFTER)
     }
 
     /// Whether it is the same incarnation in the same epoch.
@@ -89,6 +98,7 @@ impl Replica {
         let (state, offsets, size) = match &self.log {
             Ok(log) => {
                 let state = match log.state() {
+                    State::Open if self.hangs() => ReplicaState::Failed,
                     State::Open => ReplicaState::Online,
                     State::ReadOnly { .. } | State::Closed | State::Deleted => ReplicaState::Failed,
                 };

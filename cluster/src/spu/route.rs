@@ -49,11 +49,17 @@ impl Spu {
     /// Who serves it now; the code given for a partition that does not exist, as far as is known here.
     pub(super) fn route(&self, key: &PartitionKey, unknown: ErrorCode) -> Result<Route, ErrorCode> {
         let own = self.replicas.get(&key.topic, key.partition);
-        if let Some(replica) = own.filter(|replica| replica.leads) {
+        let leader = self.link.view().borrow().leaders.get(key).copied();
+        // The SC's word may be newer than what is followed of it, on a disk that hangs by much.
+        let is_over = |replica: &Arc<Replica>| {
+            let own = &replica.assignment;
+            leader.is_some_and(|now| now.topic_id == own.topic_id && now.epoch > own.epoch)
+        };
+        if let Some(replica) = own.filter(|replica| replica.leads && !is_over(replica)) {
             let log = replica.log.clone().map_err(|_| ErrorCode::StorageError)?;
             return Ok(Route::Here(replica, log));
         }
-        let leader = self.link.view().borrow().leaders.get(key).copied().ok_or(unknown)?;
+        let leader = leader.ok_or(unknown)?;
         Ok(if Some(leader.spu) == self.id() { Route::Soon } else { Route::There(leader) })
     }
 

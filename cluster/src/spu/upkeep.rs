@@ -1,16 +1,25 @@
-//! What an SPU does without being asked: retention, reports, and another try for a log that failed.
+//! What an SPU does without being asked: retention, reports, another try for a log that failed, and a look at disks that
+//! hang.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use cluster_storage::State;
-use tokio::time::{MissedTickBehavior, interval};
-use tracing::warn;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tracing::{error, info, warn};
 
+use super::whole::CopyId;
 use super::{Replica, Spu, changed};
 
 /// One timer for all partitions.
 const PERIOD: Duration = Duration::from_secs(10);
+
+/// How often it is looked whose disk hangs.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// One partition's retention holds up the others' no longer than this; it is done all the same.
+const MAINTAINED_WITHIN: Duration = Duration::from_secs(5);
 
 impl Spu {
     /// Keeps house until stopped.
@@ -28,6 +37,49 @@ impl Spu {
         }
     }
 
+    /// Sees to it that a disk that hangs holds up nobody who need not wait for it: the SC hears of it and has another copy
+    /// lead. What else is done here may wait for that disk, so this waits for none, until stopped.
+    pub(super) async fn watch_disks(self: Arc<Self>) {
+        let (mut looks, mut views) = (interval(LOOK_EVERY), self.link.view());
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut hanging = BTreeSet::new();
+        loop {
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                () = changed(&mut views) => self.end_leads_of_others(),
+                _ = looks.tick() => self.look_who_hangs(&mut hanging),
+            }
+        }
+    }
+
+    /// Before its word is kept on disk, and followed in all, those leads are over that the SC gave to others.
+    fn end_leads_of_others(&self) {
+        let (own, view) = (self.id(), Arc::clone(&self.link.view().borrow()));
+        self.leads.end_unless(|key, lead| {
+            let now = view.assignments.get(key).filter(|now| Some(now.leader) == own);
+            now.is_some_and(|now| lead.is_of(now))
+        });
+    }
+
+    fn look_who_hangs(&self, known: &mut BTreeSet<CopyId>) {
+        let mut now = BTreeSet::new();
+        for replica in self.replicas.all() {
+            let (id, hangs, partition) = (replica.id(), replica.hangs(), &replica.assignment.key);
+            if hangs {
+                now.insert(id);
+            }
+            if hangs == known.contains(&id) {
+                continue;
+            }
+            match hangs {
+                true => error!(%partition, "the disk does not answer; another copy may lead"),
+                false => info!(%partition, "the disk answers again"),
+            }
+            self.report(&replica);
+        }
+        *known = now;
+    }
+
     async fn maintain(self: &Arc<Self>) {
         let mut failed = false;
         for replica in self.replicas.all() {
@@ -38,7 +90,10 @@ impl Spu {
             }
             match &replica.log {
                 Ok(log) if open => {
-                    if let Err(error) = log.maintain().await {
+                    // Else more and more would wait for a writer that hangs.
+                    if log.busy_for() < MAINTAINED_WITHIN
+                        && let Ok(Err(error)) = timeout(MAINTAINED_WITHIN, log.maintain()).await
+                    {
                         warn!(partition = %replica.assignment.key, %error, "retention did not run");
                     }
                 }

@@ -145,12 +145,10 @@ impl Leads {
         self.failed.notified().await;
     }
 
-    /// Ends those that are not among these: before this SPU follows anybody in their place, since what it takes in then
-    /// is no acknowledgement of what it led.
-    pub(in crate::spu) fn end_others(&self, replicas: &[Arc<Replica>]) {
-        self.lock().retain(|key, (lead, _)| {
-            replicas.iter().any(|now| now.leads && now.assignment.key == *key && lead.is_of(&now.assignment))
-        });
+    /// Ends those that do not go on: before this SPU follows anybody in their place, since what it takes in then is no
+    /// acknowledgement of what it led.
+    pub(in crate::spu) fn end_unless(&self, goes_on: impl Fn(&PartitionKey, &Lead) -> bool) {
+        self.lock().retain(|key, (lead, _)| goes_on(key, lead));
     }
 
     /// Makes them what the replicas say: new ones begin, others end, and those that go on hear which copies are in

@@ -14,6 +14,7 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
@@ -198,6 +199,12 @@ impl Partition {
     /// Whether it takes appends.
     pub fn state(&self) -> State {
         self.inner.view.state()
+    }
+
+    /// How long the writer has been at one thing by now, a group of appends or anything else: for long only when the disk
+    /// does not answer. Zero while it sleeps.
+    pub fn busy_for(&self) -> Duration {
+        self.inner.queue.busy_for()
     }
 
     /// Follows the state. Readers that wait for more should also wait for this.

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
@@ -52,7 +53,8 @@ pub(super) struct Queue {
 #[derive(Default)]
 struct Waiting {
     work: VecDeque<Work>,
-    writer_runs: bool,
+    /// Since when the writer is at what it does now; none while it sleeps.
+    busy_since: Option<Instant>,
     closed: bool,
 }
 
@@ -78,9 +80,10 @@ impl Queue {
             return Pushed::Closed;
         }
         waiting.work.push_back(work);
-        if std::mem::replace(&mut waiting.writer_runs, true) {
+        if waiting.busy_since.is_some() {
             Pushed::WriterRuns
         } else {
+            waiting.busy_since = Some(Instant::now());
             Pushed::StartWriter
         }
     }
@@ -89,10 +92,20 @@ impl Queue {
     pub(super) fn take(&self) -> Option<VecDeque<Work>> {
         let mut waiting = self.lock();
         if waiting.work.is_empty() {
-            waiting.writer_runs = false;
+            waiting.busy_since = None;
             return None;
         }
         Some(std::mem::take(&mut waiting.work))
+    }
+
+    /// The writer comes to the next thing.
+    pub(super) fn begins(&self) {
+        self.lock().busy_since = Some(Instant::now());
+    }
+
+    /// How long the writer has been at one thing.
+    pub(super) fn busy_for(&self) -> Duration {
+        self.lock().busy_since.map(|since| since.elapsed()).unwrap_or_default()
     }
 
     /// Refuses all that waits and all that would come; they hear it as their answers are dropped.

@@ -27,7 +27,9 @@ fn perform(inner: &Inner, log: &mut Option<Log>, work: VecDeque<Work>) {
             group.push(append);
             continue;
         }
+        inner.queue.begins();
         append(log.as_mut(), std::mem::take(&mut group));
+        inner.queue.begins();
         // Without a log the answer is dropped, which its receiver takes for "closed".
         match (item, log.as_mut()) {
             (Work::Truncate(to, answer), Some(log)) => {
@@ -57,6 +59,7 @@ fn perform(inner: &Inner, log: &mut Option<Log>, work: VecDeque<Work>) {
             _ => {}
         }
     }
+    inner.queue.begins();
     append(log.as_mut(), group);
 }
 

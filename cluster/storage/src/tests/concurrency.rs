@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use super::sample::{batch, filled, records};
 use super::world::{DEADLINE, open, read_all};
@@ -158,6 +159,33 @@ async fn a_full_queue_makes_its_callers_wait() {
     first.await.unwrap();
     hold.send(()).unwrap();
     assert_eq!(waiting.await.unwrap().unwrap().base_offset, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_that_does_not_answer_shows_in_how_long_the_writer_is_busy() {
+    let disk = SimulatedDisk::new(1);
+    let partition = open(&disk, &Config::default()).await.unwrap();
+    assert_eq!(partition.busy_for(), Duration::ZERO);
+    let (hold, held) = std::sync::mpsc::channel::<()>();
+    let held = std::sync::Mutex::new(held);
+    disk.on_sync(Arc::new(move || {
+        held.lock().unwrap().recv_timeout(DEADLINE).ok();
+    }));
+    let ticket = partition.enqueue(vec![filled(1, 10)]).await.unwrap();
+    let one_step = Duration::from_millis(1);
+    let longer = async |than| {
+        while partition.busy_for() <= than {
+            tokio::time::sleep(one_step).await;
+        }
+        partition.busy_for()
+    };
+    let busy = longer(Duration::ZERO).await;
+    assert!(longer(busy).await > busy, "it counts from the beginning of what hangs");
+    hold.send(()).unwrap();
+    ticket.await.unwrap();
+    while partition.busy_for() > Duration::ZERO {
+        tokio::time::sleep(one_step).await;
+    }
 }
 
 #[tokio::test]
