@@ -33,7 +33,9 @@ check unit-tests test integration planted kubernetes: export CLIPPY_ARGS := -Dwa
 # Always all of it: with fewer packages or targets other features are on, and dependencies are compiled again.
 BUILD := cargo build --workspace --all-targets
 UNIT_TESTS := cargo test --workspace --lib --bins
-E2E := $(BUILD) --quiet && cargo test --workspace --test e2e --
+# Why a test failed is told at once where time can end before the list that the test program prints last.
+AT_ONCE := $(if $(TESTS_END),--nocapture)
+E2E := $(BUILD) --quiet && cargo test --workspace --test e2e -- $(AT_ONCE)
 
 # $(call tier,name,commands): runs them and prints how long they took.
 define tier
@@ -93,7 +95,7 @@ test: ## All tests: check, queries against the schema, integration, planted bugs
 .PHONY: integration
 integration: ## Each program by itself, then all of them: published clients, a real browser, crashes
 	$(call tier,build of everything,$(BUILD))
-	$(call tier,integration and end to end,cargo test --no-fail-fast --workspace --test "*" -- --skip kubernetes:: --skip chart:: --skip planted::)
+	$(call tier,integration and end to end,cargo test --no-fail-fast --workspace --test "*" -- $(AT_ONCE) --skip kubernetes:: --skip chart:: --skip planted::)
 
 .PHONY: planted
 planted: ## Known bugs, planted one by one in a copy of the engine: each must be found

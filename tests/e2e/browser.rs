@@ -9,6 +9,7 @@ use e2e::programs;
 use e2e::stream::{create_topic, produce, producer, read_all};
 use e2e::tenant::Tenant;
 use e2e::wait::until;
+use fantoccini::elements::Element;
 use fluvio::Isolation;
 use serde_json::json;
 
@@ -20,17 +21,19 @@ const RUNNING: &str = "[data-state=running]";
 const DESKTOP: Look = Look { width: 1280, height: 900, dark: false };
 
 async fn fill(page: &Chromium, field: &str, text: &str) -> anyhow::Result<()> {
-    let element = page.shows(field, STEP_WITHIN).await?;
-    element.clear().await?;
-    Ok(element.send_keys(text).await?)
+    let write = async |element: Element| {
+        element.clear().await?;
+        element.send_keys(text).await
+    };
+    page.with(field, STEP_WITHIN, write).await
 }
 
 async fn press(page: &Chromium, button: &str) -> anyhow::Result<()> {
-    Ok(page.shows(button, STEP_WITHIN).await?.click().await?)
+    page.with(button, STEP_WITHIN, async |element| element.click().await).await
 }
 
 async fn text_of(page: &Chromium, place: &str) -> anyhow::Result<String> {
-    Ok(page.shows(place, STEP_WITHIN).await?.text().await?)
+    page.with(place, STEP_WITHIN, async |element| element.text().await).await
 }
 
 /// The verification link, from the outbox that the page links to.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use fantoccini::elements::Element;
+use fantoccini::error::CmdError;
 use fantoccini::{Client, ClientBuilder, Locator};
 use serde_json::json;
 
@@ -69,8 +70,19 @@ impl Chromium {
 
     /// The first element that a CSS selector names, as soon as the page has one.
     pub async fn shows(&self, what: &str, limit: Duration) -> anyhow::Result<Element> {
+        self.with(what, limit, async |element| Ok(element)).await
+    }
+
+    /// What came of using the first element that a CSS selector names. A page that follows its cluster replaces
+    /// elements at any moment: one that went, or lay under another, before it could be used is looked for again.
+    pub async fn with<T>(
+        &self,
+        what: &str,
+        limit: Duration,
+        mut use_it: impl AsyncFnMut(Element) -> Result<T, CmdError>,
+    ) -> anyhow::Result<T> {
         until(what, limit, async || match self.client.find(Locator::Css(what)).await {
-            Ok(element) => Ok(Some(element)),
+            Ok(element) => Ok(Some(use_it(element).await?)),
             Err(error) if error.is_no_such_element() => Ok(None),
             Err(error) => Err(error.into()),
         })
